@@ -1,0 +1,441 @@
+//! The way of one stream through history, from where it begins to where the window takes over: which page is next, which
+//! gaps are due. A stream that is live or within the window has none.
+//!
+//! There are two kinds of way. A *resume* is plain: everything after a cursor. A *backfill* ends at a cursor that was fixed
+//! when it began, and each channel has a start of its own (`last:N`, `start`, differing `since`); its ids carry both the
+//! cursor and how far it has come, so that a cut in the middle goes on from there.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::channel::ChannelName;
+use crate::directory::ChannelRow;
+use crate::entry::Entry;
+use crate::follows::{Follows, Since};
+use crate::history::{History, Known, Source};
+use crate::limits::{LAST_CHANNELS_MAX, PAGE_CHANNELS_MAX, PATTERN_GAPS_MAX};
+use crate::notice::{ByeReason, GapReason};
+use crate::pattern::Pattern;
+use crate::position::Position;
+use crate::rule::{Durability, Overflow};
+use crate::store::StoreError;
+use crate::tier::Tier;
+
+/// Channel rows of one pattern that are looked at to find its channels; beyond this the log is read instead.
+const ROWS_SCANNED_MAX: usize = 4_096;
+
+/// Events between two positions that can't be had any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) scope: GapScope,
+    pub(crate) reason: GapReason,
+    /// They are above this; `None` where the cursor was unknown.
+    pub(crate) from: Option<Position>,
+    /// They are not above this.
+    pub(crate) to: Position,
+}
+
+/// What a gap is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum GapScope {
+    Channel(ChannelName),
+    Pattern(Pattern),
+}
+
+/// The starts of a backfill.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backfill {
+    /// Where it ends, and the live part begins: the head when it began.
+    pub(crate) upto: Position,
+    /// Starts of channels that have one of their own, by a pattern or by name. Only what is above is delivered.
+    starts: HashMap<ChannelName, Position>,
+    /// Starts of all other channels of the patterns, in the order of the patterns.
+    pattern_starts: Vec<Position>,
+}
+
+/// The way of one stream through history.
+#[derive(Clone, Debug)]
+pub(crate) struct Catchup {
+    follows: Arc<Follows>,
+    /// Everything up to here was delivered, or belongs to a gap that was told.
+    pub(crate) at: Position,
+    /// Present until the backfill is done.
+    pub(crate) backfill: Option<Backfill>,
+    /// Gaps up to here were told, for all channels.
+    told: Position,
+    /// Gaps up to these were told, for single channels.
+    told_of: HashMap<ChannelName, Position>,
+    /// Patterns whose `restart` gap was told.
+    restart_told: HashSet<GapScope>,
+    /// Whether the stream was level with the log before; a gap is then its own slowness.
+    running: bool,
+}
+
+/// What a stream gets next.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    /// Told before the entries.
+    pub(crate) gaps: Vec<Gap>,
+    /// In the log's order, each with the channel it is followed by.
+    pub(crate) entries: Vec<(Arc<Entry>, usize)>,
+    /// Why the stream is to end, if a rule says so.
+    pub(crate) end: Option<ByeReason>,
+}
+
+/// Why history can't be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CatchupError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a pattern matches more than {LAST_CHANNELS_MAX} channels, too many for `last:N`")]
+    PatternTooWide,
+}
+
+impl Catchup {
+    /// Everything after a cursor. `running` tells a stream that fell behind from one that came back.
+    pub(crate) fn resume(follows: Arc<Follows>, from: Position, running: bool) -> Self {
+        Self {
+            follows,
+            at: from,
+            backfill: None,
+            told: Position::ORIGIN,
+            told_of: HashMap::new(),
+            restart_told: HashSet::new(),
+            running,
+        }
+    }
+
+    /// A backfill up to `upto`, of which everything up to `at` was delivered before, with each channel from its own
+    /// `since` on. Where nothing says otherwise (`all_from_start`), `now` stands for the start of history.
+    pub(crate) fn backfill(
+        history: &History,
+        follows: Arc<Follows>,
+        upto: Position,
+        at: Position,
+    ) -> Result<Self, CatchupError> {
+        let mut backfill = Backfill { upto, ..Backfill::default() };
+        let nothing_said = follows.common_since() == Some(Since::Now);
+        let since = |since: Since| if nothing_said { Since::Start } else { since };
+        for (name, of) in follows.channels() {
+            let known = history.row(name)?;
+            backfill.starts.insert(name.clone(), start(history, known, since(*of), upto)?);
+        }
+        for (pattern, of) in follows.patterns() {
+            let of = since(*of);
+            if matches!(of, Since::Last(_)) {
+                for (name, known) in
+                    channels_of(history, pattern, LAST_CHANNELS_MAX)?.ok_or(CatchupError::PatternTooWide)?
+                {
+                    let start = start(history, known, of, upto)?;
+                    backfill.starts.entry(name).and_modify(|other| *other = start.min(*other)).or_insert(start);
+                }
+                // Channels that appear later have nothing at or below the cursor.
+                backfill.pattern_starts.push(upto);
+            } else {
+                backfill.pattern_starts.push(start(history, Known::default(), of, upto)?);
+            }
+        }
+        Ok(Self { backfill: Some(backfill), ..Self::resume(follows, at, false) })
+    }
+
+    /// The same way, with gaps up to `position` being told already.
+    pub(crate) fn told(mut self, position: Position) -> Self {
+        self.told = position;
+        self
+    }
+
+    /// Reads the next page, up to `upto` at most.
+    pub(crate) fn page(&mut self, history: &History, upto: Position) -> Result<Page, CatchupError> {
+        let upto = self.backfill.as_ref().map_or(upto, |backfill| backfill.upto);
+        let from = self.at;
+        let known = self.known_channels(history)?;
+        let run = match &known {
+            Some(channels) => {
+                let sources: Vec<Source> =
+                    channels.iter().map(|(name, known)| Source { ids: known.ids, above: self.above(name) }).collect();
+                history.merge(&sources, upto)?
+            }
+            None => history.scan(from, upto, |record, position| {
+                record.channels.iter().any(|name| self.follows.includes(name) && position > self.above(name))
+            })?,
+        };
+        // Floors are read after the events: what was removed meanwhile lies below a floor that is seen now.
+        let mut page = Page::default();
+        let floors = self.floors(history, from, &mut page)?;
+        for entry in run.entries {
+            let kept = |name: &ChannelName| {
+                let above = floors.get(name).copied().unwrap_or_default();
+                self.follows.includes(name) && entry.position > above && entry.position > self.above(name)
+            };
+            if let Some(channel) = entry.record.channels.iter().position(kept) {
+                page.entries.push((entry, channel));
+            }
+        }
+        self.at = run.covered.max(from);
+        if self.backfill.as_ref().is_some_and(|backfill| self.at >= backfill.upto) {
+            self.backfill = None;
+        }
+        Ok(page)
+    }
+
+    /// Only what is above is wanted of a channel.
+    fn above(&self, name: &ChannelName) -> Position {
+        let Some(backfill) = &self.backfill else { return self.at };
+        let by_name = backfill.starts.get(name).copied();
+        let by_pattern = self.follows.patterns().iter().zip(&backfill.pattern_starts);
+        let by_pattern = by_pattern.filter(|((pattern, _), _)| pattern.matches(name)).map(|(_, start)| *start);
+        by_pattern.chain(by_name).min().unwrap_or(backfill.upto).max(self.at)
+    }
+
+    /// All channels that are followed and known, or `None` where they are too many to be read one by one.
+    fn known_channels(&self, history: &History) -> Result<Option<HashMap<ChannelName, Known>>, StoreError> {
+        if self.follows.channels().len() > PAGE_CHANNELS_MAX {
+            return Ok(None);
+        }
+        let mut channels = HashMap::new();
+        for (name, _) in self.follows.channels() {
+            channels.insert(name.clone(), history.row(name)?);
+        }
+        for (pattern, _) in self.follows.patterns() {
+            let Some(of_pattern) = channels_of(history, pattern, PAGE_CHANNELS_MAX)? else { return Ok(None) };
+            channels.extend(of_pattern);
+        }
+        Ok((channels.len() <= PAGE_CHANNELS_MAX).then_some(channels))
+    }
+
+    /// The floors that matter, with the gaps that are due for them.
+    fn floors(
+        &mut self,
+        history: &History,
+        from: Position,
+        page: &mut Page,
+    ) -> Result<HashMap<ChannelName, Position>, StoreError> {
+        let mut floors = HashMap::new();
+        let follows = self.follows.clone();
+        for (name, _) in follows.channels() {
+            let row = history.row(name)?.row;
+            let floor = self.crash_floor(history, name, row, from).or_else(|| self.floor(history, name, row));
+            self.tell(history, name, floor, from, &mut floors, page);
+        }
+        for (pattern, _) in follows.patterns() {
+            let mut due = Vec::new();
+            if history.floors.highest() > from {
+                for row in history.rows(pattern) {
+                    let (name, row, _) = row?;
+                    let floor = self.floor(history, &name, row);
+                    if floor.is_some_and(|(floor, _)| floor > from) {
+                        due.push((name, floor));
+                    }
+                }
+            }
+            if due.len() <= PATTERN_GAPS_MAX {
+                for (name, floor) in due {
+                    self.tell(history, &name, floor, from, &mut floors, page);
+                }
+            } else {
+                self.tell_pattern(pattern, due, from, &mut floors, page);
+            }
+            self.tell_restart(history, pattern, from, page);
+        }
+        Ok(floors)
+    }
+
+    /// The end of what a crash may have taken of a `memory` channel, where no floor is known beyond it.
+    fn crash_floor(
+        &self,
+        history: &History,
+        name: &ChannelName,
+        row: ChannelRow,
+        from: Position,
+    ) -> Option<(Position, GapReason)> {
+        let crashed = history.epochs.crashed();
+        let is_due = crashed > row.floor.max(from)
+            && history.rules.of(name).durability == Durability::Memory
+            && self.backfill.as_ref().is_none_or(|backfill| backfill.upto <= crashed);
+        is_due.then_some((crashed, GapReason::Restart))
+    }
+
+    /// The floor of a channel as far as it matters to this stream, and why it is there.
+    fn floor(&self, history: &History, name: &ChannelName, row: ChannelRow) -> Option<(Position, GapReason)> {
+        // What was removed before the backfill began was never promised.
+        if self.backfill.as_ref().is_some_and(|backfill| row.moved <= backfill.upto) {
+            return None;
+        }
+        let of_before = row.floor.ordinal() < history.epochs.current().ordinal;
+        let reason = if of_before && history.rules.of(name).durability == Durability::Memory {
+            GapReason::Restart
+        } else if self.running {
+            GapReason::Overflow
+        } else {
+            GapReason::Trimmed
+        };
+        Some((row.floor, reason))
+    }
+
+    /// Tells a channel's gap, if there is one that was not told.
+    fn tell(
+        &mut self,
+        history: &History,
+        name: &ChannelName,
+        floor: Option<(Position, GapReason)>,
+        from: Position,
+        floors: &mut HashMap<ChannelName, Position>,
+        page: &mut Page,
+    ) {
+        let Some((floor, reason)) = floor else { return };
+        let told = self.told_of.get(name).copied().unwrap_or_default().max(self.told).max(self.above(name)).max(from);
+        let seen = floors.entry(name.clone()).or_default();
+        *seen = floor.max(*seen);
+        if floor <= told {
+            return;
+        }
+        if reason == GapReason::Overflow && history.rules.of(name).overflow == Overflow::Close {
+            page.end = Some(ByeReason::Overflow);
+        }
+        self.told_of.insert(name.clone(), floor);
+        page.gaps.push(Gap { scope: GapScope::Channel(name.clone()), reason, from: Some(told), to: floor });
+    }
+
+    /// Tells one gap for many channels of a pattern.
+    fn tell_pattern(
+        &mut self,
+        pattern: &Pattern,
+        due: Vec<(ChannelName, Option<(Position, GapReason)>)>,
+        from: Position,
+        floors: &mut HashMap<ChannelName, Position>,
+        page: &mut Page,
+    ) {
+        let mut gap: Option<Gap> = None;
+        for (name, floor) in due {
+            let Some((floor, reason)) = floor else { continue };
+            let told = self.told_of.get(&name).copied().unwrap_or_default().max(self.told).max(self.above(&name));
+            floors.insert(name.clone(), floor);
+            if floor > told {
+                self.told_of.insert(name, floor);
+                let scope = GapScope::Pattern(pattern.clone());
+                let gap = gap.get_or_insert(Gap { scope, reason, from: Some(from), to: floor });
+                gap.to = gap.to.max(floor);
+            }
+        }
+        page.gaps.extend(gap);
+    }
+
+    /// Tells, once, that a crash took what channels of a pattern had in memory. Which channels those were nobody knows.
+    fn tell_restart(&mut self, history: &History, pattern: &Pattern, from: Position, page: &mut Page) {
+        let crashed = history.epochs.crashed();
+        let may_be_memory = || history.rules.of_pattern(pattern).any(|rule| rule.durability == Durability::Memory);
+        let scope = GapScope::Pattern(pattern.clone());
+        let from = from.max(self.told);
+        if self.backfill.is_none() && crashed > from && may_be_memory() && self.restart_told.insert(scope.clone()) {
+            page.gaps.push(Gap { scope, reason: GapReason::Restart, from: Some(from), to: crashed });
+        }
+    }
+}
+
+/// The channels of a pattern, or `None` where they are more than `count_max` or too costly to find.
+fn channels_of(
+    history: &History,
+    pattern: &Pattern,
+    count_max: usize,
+) -> Result<Option<HashMap<ChannelName, Known>>, StoreError> {
+    let rows = history.rows(pattern).take(ROWS_SCANNED_MAX.max(count_max * 2) + 1);
+    let rows: Vec<(ChannelName, ChannelRow, Tier)> = rows.collect::<Result<_, _>>()?;
+    let channels = History::known(rows.into_iter());
+    Ok((channels.len() <= count_max).then_some(channels))
+}
+
+/// Above which position a channel's backfill up to `upto` begins.
+fn start(history: &History, known: Known, since: Since, upto: Position) -> Result<Position, StoreError> {
+    Ok(match since {
+        Since::Now => upto,
+        Since::Start => Position::ORIGIN,
+        Since::Last(count) => history.start_of_last(known.ids, count, known.row.floor, upto)?,
+        Since::After(cursor) => cursor.position.min(upto),
+        Since::Ago(ago) => {
+            // As of when the backfill began, so that a cut in the middle doesn't move the start.
+            let began_ms = history.time_at(upto)?.unwrap_or_default();
+            history.position_at(began_ms.saturating_sub(ago.as_millis() as u64))?.min(upto)
+        }
+    })
+}
+
+/// How a stream begins.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// The way through history; it may turn out to be no way at all.
+    pub(crate) catchup: Catchup,
+    /// Gaps that are told before anything is read.
+    pub(crate) gaps: Vec<Gap>,
+    /// Whether the cursor that came with the request was taken up.
+    pub(crate) resumed: bool,
+    /// Whether the cursor that came with it is good; if not, the stream's ids stay foreign until all gaps are told.
+    pub(crate) known: bool,
+}
+
+/// What a request says of where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastEventId {
+    /// Nothing: a new stream.
+    None,
+    /// An id of some Fanfare log.
+    Cursor(crate::cursor::Cursor),
+    /// An id of something else.
+    Foreign,
+}
+
+impl Beginning {
+    /// Finds where a stream begins.
+    pub(crate) fn find(history: &History, follows: Arc<Follows>, last: LastEventId) -> Result<Self, CatchupError> {
+        let (head, _) = history.window.head();
+        let common = follows.common_since();
+        let (last, resumed) = match (last, common) {
+            // One cursor for all is a resume, whether a header or `since` says it.
+            (LastEventId::None, Some(Since::After(cursor))) => (LastEventId::Cursor(cursor), true),
+            (LastEventId::None, _) => (last, false),
+            (last, _) => (last, true),
+        };
+        let cursor = match last {
+            LastEventId::None => None,
+            LastEventId::Cursor(cursor) if history.epochs.place(&cursor, head).is_ok() => Some(cursor),
+            LastEventId::Cursor(_) | LastEventId::Foreign => return Self::unknown(history, follows, head),
+        };
+        let catchup = match (cursor, common) {
+            (Some(cursor), _) => match cursor.backfill {
+                Some(at) => Catchup::backfill(history, follows.clone(), cursor.position, at)?,
+                None => Catchup::resume(follows.clone(), cursor.position, false),
+            },
+            (None, None | Some(Since::Start | Since::Last(_))) => {
+                Catchup::backfill(history, follows.clone(), head, Position::ORIGIN)?
+            }
+            (None, Some(Since::Ago(ago))) => {
+                Catchup::resume(follows.clone(), history.position_ago(ago)?.min(head), false)
+            }
+            (None, Some(Since::Now | Since::After(_))) => Catchup::resume(follows.clone(), head, false),
+        };
+        let mut begun = Self { catchup, gaps: Vec::new(), resumed, known: true };
+        let horizon = history.horizon.position();
+        if let Some(cursor) = cursor
+            && cursor.position < horizon
+            && cursor.position < history.window.floor()
+        {
+            begun.gaps = gaps_for_all(&follows, GapReason::Expired, Some(cursor.position), horizon);
+            begun.catchup = begun.catchup.told(head);
+        }
+        Ok(begun)
+    }
+
+    /// Begins anew after a cursor that is of no use: a gap for each channel and pattern, then as `since` says; where it
+    /// says nothing, from where history begins.
+    fn unknown(history: &History, follows: Arc<Follows>, head: Position) -> Result<Self, CatchupError> {
+        let gaps = gaps_for_all(&follows, GapReason::Unknown, None, head);
+        let catchup = Catchup::backfill(history, follows, head, Position::ORIGIN)?.told(head);
+        Ok(Self { catchup, gaps, resumed: false, known: false })
+    }
+}
+
+/// The same gap for each channel and pattern.
+fn gaps_for_all(follows: &Follows, reason: GapReason, from: Option<Position>, to: Position) -> Vec<Gap> {
+    let channels = follows.channels().iter().map(|(name, _)| GapScope::Channel(name.clone()));
+    let patterns = follows.patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
+    channels.chain(patterns).map(|scope| Gap { scope, reason, from, to }).collect()
+}

@@ -1,0 +1,140 @@
+//! How far a stream has come, as the text that browsers keep and send back: the SSE `id`.
+//!
+//! A cursor is `oooooo-rrrrrrrr-ssssssssss`, all in lower-case hexadecimal: the epoch's ordinal, its random part, the
+//! sequence. Its width is fixed, so the ids of one log sort bytewise. While history is filled in, the id is
+//! `<cursor>.<position>`: the cursor at which the live part goes on, and how far the backfill has come. Clients treat
+//! both as opaque. Whether a cursor is of this log is decided in [`epoch`](crate::epoch), not here.
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use crate::position::Position;
+
+/// Longest id that is looked at, in bytes; longer ones are foreign.
+pub const CURSOR_BYTES_MAX: usize = 64;
+
+/// The text of a cursor without its backfill part, in bytes.
+const PLAIN_BYTES: usize = 6 + 1 + 8 + 1 + 10;
+
+/// A cursor as text carries it. Not yet known to be of this log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Everything up to here has been delivered, once the backfill is done.
+    pub position: Position,
+    /// The random part of the position's epoch, which tells logs with equal ordinals apart.
+    pub random: u32,
+    /// How far the backfill has come, while there is one.
+    pub backfill: Option<Position>,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let position = self.position;
+        write!(f, "{:06x}-{:08x}-{:010x}", position.ordinal(), self.random, position.sequence())?;
+        match self.backfill {
+            None => Ok(()),
+            Some(at) => write!(f, ".{:06x}{:010x}", at.ordinal(), at.sequence()),
+        }
+    }
+}
+
+impl Cursor {
+    /// The cursor as a new string.
+    pub fn to_text(&self) -> String {
+        let mut text = String::with_capacity(PLAIN_BYTES + 17);
+        // Writing to a string can't fail.
+        let _ = write!(text, "{self}");
+        text
+    }
+}
+
+/// The text is not a cursor of any Fanfare log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an id that this server gives")]
+pub struct ForeignCursor;
+
+impl FromStr for Cursor {
+    type Err = ForeignCursor;
+
+    fn from_str(text: &str) -> Result<Self, ForeignCursor> {
+        if text.len() > CURSOR_BYTES_MAX {
+            return Err(ForeignCursor);
+        }
+        let (plain, backfill) = match text.split_once('.') {
+            None => (text, None),
+            Some((plain, backfill)) => (plain, Some(backfill)),
+        };
+        let mut parts = plain.split('-');
+        let mut part = |digits| hex(parts.next().ok_or(ForeignCursor)?, digits);
+        let (ordinal, random, sequence) = (part(6)?, part(8)?, part(10)?);
+        if parts.next().is_some() {
+            return Err(ForeignCursor);
+        }
+        let position = Position::new(ordinal as u32, sequence);
+        let backfill = match backfill {
+            None => None,
+            Some(at) => {
+                let at = hex(at, 16)?;
+                Some(Position::from_key(at.to_be_bytes()))
+            }
+        };
+        if backfill.is_some_and(|at| at > position) {
+            return Err(ForeignCursor);
+        }
+        Ok(Self { position, random: random as u32, backfill })
+    }
+}
+
+/// Reads exactly `digits` lower-case hexadecimal digits.
+fn hex(text: &str, digits: usize) -> Result<u64, ForeignCursor> {
+    let good = text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !good {
+        return Err(ForeignCursor);
+    }
+    u64::from_str_radix(text, 16).map_err(|_| ForeignCursor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_survives_its_text(ordinal in 1..=Position::ORDINAL_MAX, random: u32,
+                                      sequence in 0..=Position::SEQUENCE_MAX, back in proptest::option::of(0u64..1000)) {
+            let position = Position::new(ordinal, sequence);
+            let backfill = back.map(|b| Position::new(ordinal, sequence.saturating_sub(b)));
+            let cursor = Cursor { position, random, backfill };
+            let text = cursor.to_text();
+            prop_assert!(text.len() <= CURSOR_BYTES_MAX);
+            prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
+            prop_assert_eq!(text.parse::<Cursor>().unwrap(), cursor);
+        }
+
+        #[test]
+        fn ids_of_one_log_sort_bytewise(a in 0..=Position::SEQUENCE_MAX, b in 0..=Position::SEQUENCE_MAX) {
+            let text = |sequence| Cursor { position: Position::new(7, sequence), random: 9, backfill: None }.to_text();
+            prop_assert_eq!(a.cmp(&b), text(a).cmp(&text(b)));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused_but_never_panics(text: String) {
+            if let Ok(cursor) = text.parse::<Cursor>() {
+                prop_assert_eq!(cursor.to_text(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_ids_are_refused() {
+        let good = Cursor { position: Position::new(1, 2), random: 3, backfill: None }.to_text();
+        assert!(good.parse::<Cursor>().is_ok());
+        for bad in ["", "1", "a-b-c", "000001-00000003-000000000Z", "000001-00000003-0000000002-", "é"] {
+            assert_eq!(bad.parse::<Cursor>(), Err(ForeignCursor), "{bad}");
+        }
+        assert!(good.to_uppercase().parse::<Cursor>().is_ok(), "digits only, so upper case is the same text");
+        assert!(format!("{good}.0000010000000009").parse::<Cursor>().is_err(), "backfill beyond the cursor");
+        assert!(format!("{good}.").parse::<Cursor>().is_err());
+    }
+}

@@ -1,0 +1,250 @@
+//! What the writer knows of each channel: its id, its floor, how much it holds. Only the writer's thread has it.
+//!
+//! Everything here can be read from the store again, so channels that nobody publishes to leave memory. Readers of
+//! history don't come here; they read floors from the store, see [`ChannelRow`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::channel::ChannelName;
+use crate::position::Position;
+use crate::rule::{Rule, Rules};
+use crate::store::{Batch, Order, Store, StoreError, Table, keys_with_prefix};
+use crate::tier::{Tier, Tiers};
+use crate::varint;
+
+/// The version of rows and index entries that this hub writes.
+const FORMAT: u8 = 1;
+
+/// A channel as its row in the store has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChannelRow {
+    /// The channel's key in the index. Never used for another channel.
+    pub(crate) id: u64,
+    /// The highest position that retention removed.
+    pub(crate) floor: Position,
+    /// A position that was given to nobody when the floor was moved: streams that began before it knew a lower floor.
+    pub(crate) moved: Position,
+}
+
+impl ChannelRow {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut value = vec![FORMAT];
+        varint::write(self.id, &mut value);
+        value.extend_from_slice(&self.floor.to_key());
+        value.extend_from_slice(&self.moved.to_key());
+        value
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        let (&FORMAT, mut rest) = value.split_first()? else { return None };
+        let id = varint::read(&mut rest)?;
+        let (floor, rest) = rest.split_first_chunk::<8>()?;
+        let (moved, _) = rest.split_first_chunk::<8>()?;
+        Some(Self { id, floor: Position::from_key(*floor), moved: Position::from_key(*moved) })
+    }
+
+    /// Reads the row of a channel from one store.
+    pub(crate) fn read(store: &dyn Store, name: &ChannelName) -> Result<Option<Self>, StoreError> {
+        let value = store.get(Table::Channels, name.as_str().as_bytes())?;
+        Ok(value.and_then(|value| Self::decode(&value)))
+    }
+}
+
+/// An event of a channel, as the index has it. All numbers are the channel's own, in one tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IndexEntry {
+    /// How many events the channel had before this one.
+    pub(crate) number: u64,
+    /// How many bytes the channel had before this one.
+    pub(crate) bytes_before: u64,
+    /// How many bytes this one has.
+    pub(crate) bytes: u64,
+    /// When it was published, in milliseconds since the Unix epoch.
+    pub(crate) time_ms: u64,
+    /// Whether the event names other channels too.
+    pub(crate) shared: bool,
+}
+
+impl IndexEntry {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(20);
+        for number in [self.number, self.bytes_before, self.bytes, self.time_ms] {
+            varint::write(number, &mut value);
+        }
+        value.push(u8::from(self.shared));
+        value
+    }
+
+    pub(crate) fn decode(mut value: &[u8]) -> Option<Self> {
+        let mut next = || varint::read(&mut value);
+        let (number, bytes_before, bytes, time_ms) = (next()?, next()?, next()?, next()?);
+        Some(Self { number, bytes_before, bytes, time_ms, shared: value.first() == Some(&1) })
+    }
+}
+
+/// The index key of an event in a channel.
+pub(crate) fn index_key(id: u64, position: Position) -> Vec<u8> {
+    let mut key = id.to_be_bytes().to_vec();
+    key.extend_from_slice(&position.to_key());
+    key
+}
+
+/// The position in an index key.
+pub(crate) fn position_of_key(key: &[u8]) -> Option<Position> {
+    key.last_chunk::<8>().map(|position| Position::from_key(*position))
+}
+
+/// How much of a channel one tier holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// The number of the next event.
+    pub(crate) next_number: u64,
+    /// Bytes of all events there ever were.
+    pub(crate) bytes_ever: u64,
+    /// Number and bytes before the oldest event that is kept.
+    pub(crate) first: (u64, u64),
+    /// Whether the channel's row is in this tier's store.
+    pub(crate) has_row: bool,
+}
+
+impl Tally {
+    /// Events kept.
+    pub(crate) fn count(&self) -> u64 {
+        self.next_number - self.first.0
+    }
+
+    /// Bytes kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes_ever - self.first.1
+    }
+
+    /// Reads what a tier's store says.
+    fn read(store: &dyn Store, name: &ChannelName) -> Result<(Self, Option<ChannelRow>), StoreError> {
+        let Some(row) = ChannelRow::read(store, name)? else { return Ok((Self::default(), None)) };
+        let edge = |order| -> Result<Option<IndexEntry>, StoreError> {
+            let mut entries = store.scan(Table::ByChannel, keys_with_prefix(&row.id.to_be_bytes()), order);
+            let value = entries.next().transpose()?.map(|(_, value)| value);
+            Ok(value.and_then(|value| IndexEntry::decode(&value)))
+        };
+        let (first, last) = (edge(Order::Ascending)?, edge(Order::Descending)?);
+        let tally = Self {
+            next_number: last.map_or(0, |last| last.number + 1),
+            bytes_ever: last.map_or(0, |last| last.bytes_before + last.bytes),
+            first: first.map_or((0, 0), |first| (first.number, first.bytes_before)),
+            has_row: true,
+        };
+        Ok((tally, Some(row)))
+    }
+}
+
+/// A channel as the writer knows it.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    /// What its row says, or will say with the next commit.
+    pub(crate) row: ChannelRow,
+    /// Its settings.
+    pub(crate) rule: Arc<Rule>,
+    /// What each tier holds of it.
+    pub(crate) tallies: [Tally; 2],
+    /// Everything up to here is removed or about to be; scans begin above it.
+    pub(crate) clean: Position,
+    /// Whether it waits to be trimmed.
+    pub(crate) trim_due: bool,
+}
+
+impl Channel {
+    pub(crate) fn tally(&mut self, tier: Tier) -> &mut Tally {
+        let [durable, memory] = &mut self.tallies;
+        match tier {
+            Tier::Durable => durable,
+            Tier::Memory => memory,
+        }
+    }
+}
+
+/// The channels that are in use, by name.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    /// Used lately. When it is full it becomes `old`, and what was old and unused is forgotten.
+    young: HashMap<ChannelName, Channel>,
+    /// Used some time ago.
+    old: HashMap<ChannelName, Channel>,
+    /// How many channels `young` may hold.
+    young_max: usize,
+    /// The id of the next new channel.
+    next_id: u64,
+}
+
+/// Where the next channel id is kept.
+const NEXT_ID: &[u8] = b"next_channel_id";
+
+impl Directory {
+    /// An empty directory that keeps about `channels_max` channels in memory.
+    pub(crate) fn open(store: &dyn Store, channels_max: usize) -> Result<Self, StoreError> {
+        let next_id = store.get(Table::Meta, NEXT_ID)?;
+        let next_id = next_id.and_then(|value| Some(u64::from_be_bytes(value.as_ref().try_into().ok()?))).unwrap_or(1);
+        Ok(Self { young: HashMap::new(), old: HashMap::new(), young_max: (channels_max / 2).max(1), next_id })
+    }
+
+    /// The channel of this name, read from the stores if need be. A channel without a row gets a new id; its row is
+    /// written with its first event.
+    pub(crate) fn channel(
+        &mut self,
+        name: &ChannelName,
+        rules: &Rules,
+        tiers: &Tiers,
+    ) -> Result<&mut Channel, StoreError> {
+        if !self.young.contains_key(name) {
+            let channel = match self.old.remove(name) {
+                Some(channel) => channel,
+                None => self.read(name, rules, tiers)?,
+            };
+            self.young.insert(name.clone(), channel);
+        }
+        #[expect(clippy::expect_used, reason = "it was there or has just been inserted")]
+        Ok(self.young.get_mut(name).expect("the channel is young"))
+    }
+
+    fn read(&mut self, name: &ChannelName, rules: &Rules, tiers: &Tiers) -> Result<Channel, StoreError> {
+        let (durable, row) = Tally::read(&*tiers.durable, name)?;
+        let (memory, memory_row) = Tally::read(&*tiers.memory, name)?;
+        let row = match (row, memory_row) {
+            (Some(row), Some(other)) if other.floor > row.floor => ChannelRow { id: row.id, ..other },
+            (Some(row), _) | (None, Some(row)) => row,
+            (None, None) => {
+                let id = self.next_id;
+                self.next_id += 1;
+                ChannelRow { id, ..ChannelRow::default() }
+            }
+        };
+        Ok(Channel {
+            row,
+            rule: rules.of(name).clone(),
+            tallies: [durable, memory],
+            clean: Position::ORIGIN,
+            trim_due: false,
+        })
+    }
+
+    /// Forgets channels that were not used for long, if there are too many. Only between two commits: what a commit in
+    /// the making has changed stands nowhere else yet.
+    pub(crate) fn make_room(&mut self) {
+        if self.young.len() >= self.young_max {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+
+    /// Adds to `batch` what makes the ids given so far never be given again.
+    pub(crate) fn store_next_id(&self, batch: &mut Batch) {
+        batch.put(Table::Meta, NEXT_ID, Bytes::copy_from_slice(&self.next_id.to_be_bytes()));
+    }
+
+    /// Forgets a channel whose row is removed.
+    pub(crate) fn forget(&mut self, name: &ChannelName) {
+        self.young.remove(name);
+        self.old.remove(name);
+    }
+}

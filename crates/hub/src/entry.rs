@@ -1,0 +1,69 @@
+//! An event with its place: what the window holds and streams get. Its wire forms are encoded once, on first use, and
+//! shared by all streams.
+
+use std::sync::OnceLock;
+
+use crate::channel::ChannelName;
+use crate::cursor::Cursor;
+use crate::frame::{Form, Frame};
+use crate::position::Position;
+use crate::record::Record;
+use crate::rule::Durability;
+
+/// An event with its place in the log.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its position; of a transient event, which has none, the position of the event before it.
+    pub position: Position,
+    /// The random part of its position's epoch.
+    pub random: u32,
+    /// How it is kept.
+    pub durability: Durability,
+    /// What was published.
+    pub record: Record,
+    /// Per [`Form`], as the first of its channels.
+    frames: [OnceLock<Frame>; 2],
+    /// Per [`Form`] and channel after the first, for streams that follow the event by that channel only.
+    others: OnceLock<Box<[[OnceLock<Frame>; 2]]>>,
+}
+
+impl Entry {
+    /// An entry whose wire forms are yet to be encoded.
+    pub(crate) fn new(position: Position, random: u32, durability: Durability, record: Record) -> Self {
+        Self { position, random, durability, record, frames: Default::default(), others: OnceLock::new() }
+    }
+
+    /// The event's own id, or `None` for a transient event.
+    pub fn id(&self) -> Option<Cursor> {
+        let cursor = Cursor { position: self.position, random: self.random, backfill: None };
+        (self.durability != Durability::Transient).then_some(cursor)
+    }
+
+    /// The event on the wire, as one of its channels: the one at `channel` in the record.
+    pub(crate) fn frame(&self, form: Form, channel: usize) -> &Frame {
+        let forms = match channel.checked_sub(1) {
+            None => &self.frames,
+            Some(other) => {
+                let count = self.record.channels.len().saturating_sub(1);
+                let others = self.others.get_or_init(|| (0..count).map(|_| Default::default()).collect());
+                others.get(other).unwrap_or(&self.frames)
+            }
+        };
+        let [raw, json] = forms;
+        let frame = match form {
+            Form::Raw => raw,
+            Form::Json => json,
+        };
+        frame.get_or_init(|| Frame::of(self, form, self.channel(channel)))
+    }
+
+    /// One of its channels.
+    fn channel(&self, at: usize) -> &str {
+        self.record.channels.get(at).map_or("", ChannelName::as_str)
+    }
+
+    /// About how much memory it holds while it is in the window, in bytes: the record and one wire form.
+    pub(crate) fn weight(&self) -> usize {
+        self.record.weight() + self.record.data.len() + 256
+    }
+}

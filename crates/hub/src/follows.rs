@@ -1,0 +1,159 @@
+//! What a stream follows: exact channels and patterns, and from when on each of them.
+
+use std::time::Duration;
+
+use crate::channel::ChannelName;
+use crate::cursor::{Cursor, ForeignCursor};
+use crate::limits::LAST_MAX;
+use crate::pattern::Pattern;
+use crate::record::Record;
+
+/// From when on a stream wants events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Since {
+    /// From now on.
+    #[default]
+    Now,
+    /// From where history begins.
+    Start,
+    /// From the last so many events of each channel on.
+    Last(u32),
+    /// After the event with this id.
+    After(Cursor),
+    /// From so long ago on.
+    Ago(Duration),
+}
+
+/// Why a `since` can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SinceError {
+    /// It has no known form.
+    #[error("must be `last:N`, `start`, an event's id, or a duration such as `5m`")]
+    Form,
+    /// `last:N` with an N that isn't allowed.
+    #[error("asks for the last {0:?} events; `last:N` takes 0 to {LAST_MAX}")]
+    Last(String),
+}
+
+impl std::str::FromStr for Since {
+    type Err = SinceError;
+
+    fn from_str(text: &str) -> Result<Self, SinceError> {
+        if text == "start" {
+            return Ok(Self::Start);
+        }
+        if let Some(count) = text.strip_prefix("last:") {
+            let count: Option<u32> = count.parse().ok().filter(|count| *count <= LAST_MAX);
+            return count.map(Self::Last).ok_or_else(|| SinceError::Last(text.trim_start_matches("last:").to_owned()));
+        }
+        match text.parse::<Cursor>() {
+            Ok(cursor) => Ok(Self::After(cursor)),
+            Err(ForeignCursor) => duration(text).map(Self::Ago).ok_or(SinceError::Form),
+        }
+    }
+}
+
+/// Reads a duration: digits and `ms`, `s`, `m`, `h` or `d`.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (count, unit) = text.split_at_checked(digits)?;
+    let count: u64 = count.parse().ok()?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    count.checked_mul(unit_ms).map(Duration::from_millis)
+}
+
+/// Exact channels and patterns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Follows {
+    /// Sorted by name, each once.
+    channels: Vec<(ChannelName, Since)>,
+    /// Sorted by text, each once.
+    patterns: Vec<(Pattern, Since)>,
+}
+
+impl Follows {
+    /// These channels and patterns. Of one that is named twice the first counts.
+    pub fn new(mut channels: Vec<(ChannelName, Since)>, mut patterns: Vec<(Pattern, Since)>) -> Self {
+        channels.sort_by(|a, b| a.0.cmp(&b.0));
+        channels.dedup_by(|later, first| later.0 == first.0);
+        patterns.sort_by(|a, b| a.0.cmp(&b.0));
+        patterns.dedup_by(|later, first| later.0 == first.0);
+        Self { channels, patterns }
+    }
+
+    /// The exact channels.
+    pub fn channels(&self) -> &[(ChannelName, Since)] {
+        &self.channels
+    }
+
+    /// The patterns.
+    pub fn patterns(&self) -> &[(Pattern, Since)] {
+        &self.patterns
+    }
+
+    /// How many there are of both.
+    pub fn len(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Whether nothing is followed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the channel is followed.
+    pub fn includes(&self, name: &ChannelName) -> bool {
+        self.channels.binary_search_by(|(channel, _)| channel.cmp(name)).is_ok()
+            || self.patterns.iter().any(|(pattern, _)| pattern.matches(name))
+    }
+
+    /// The first of an event's channels that is followed, by its place in the record.
+    pub(crate) fn channel_of(&self, record: &Record) -> Option<usize> {
+        record.channels.iter().position(|name| self.includes(name))
+    }
+
+    /// From when on, if that is the same for all.
+    pub(crate) fn common_since(&self) -> Option<Since> {
+        let mut all = self.sinces();
+        let first = all.next()?;
+        all.all(|since| since == first).then_some(first)
+    }
+
+    fn sinces(&self) -> impl Iterator<Item = Since> {
+        self.channels.iter().map(|(_, since)| *since).chain(self.patterns.iter().map(|(_, since)| *since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::Position;
+
+    #[test]
+    fn since_takes_a_count_a_start_an_id_or_a_duration() {
+        let cursor = Cursor { position: Position::new(1, 2), random: 3, backfill: None };
+        for (text, since) in [
+            ("start", Since::Start),
+            ("last:10", Since::Last(10)),
+            ("5m", Since::Ago(Duration::from_secs(300))),
+            ("1500ms", Since::Ago(Duration::from_millis(1500))),
+            ("000001-00000003-0000000002", Since::After(cursor)),
+        ] {
+            assert_eq!(text.parse(), Ok(since), "{text}");
+        }
+        for text in ["", "5", "m", "5 m", "-5m", "5w", "99999999999999999999d", "18446744073709551615d", "Start", "é"]
+        {
+            assert_eq!(text.parse::<Since>(), Err(SinceError::Form), "{text}");
+        }
+        for text in ["last:", "last:x", "last:10001", "last:-1"] {
+            assert!(matches!(text.parse::<Since>(), Err(SinceError::Last(_))), "{text}");
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! What is kept of the log, read in pages: for streams that are behind the window, and for whoever asks over HTTP.
+//!
+//! Reading takes no lock and no snapshot. Retention moves a floor first and removes below it later; here events are read
+//! first and floors afterwards. What was removed under our eyes therefore always lies below a floor that we see.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::channel::ChannelName;
+use crate::clock::Clock;
+use crate::directory::{ChannelRow, IndexEntry, index_key, position_of_key};
+use crate::entry::Entry;
+use crate::epoch::Epochs;
+use crate::floors::Floors;
+use crate::horizon::Horizon;
+use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RECORDS_SCANNED_MAX};
+use crate::pattern::Pattern;
+use crate::position::Position;
+use crate::record::Record;
+use crate::rule::Rules;
+use crate::store::{KeyRange, Order, Scan, StoreError, Table, keys_with_prefix};
+use crate::tier::{Tier, Tiers};
+use crate::window::Window;
+
+/// Reads what is kept. Cheap to share between threads.
+pub(crate) struct History {
+    pub(crate) tiers: Tiers,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) epochs: Arc<Epochs>,
+    pub(crate) window: Arc<Window>,
+    pub(crate) horizon: Arc<Horizon>,
+    pub(crate) floors: Arc<Floors>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What the stores know of a channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    /// The row with the highest floor.
+    pub(crate) row: ChannelRow,
+    /// The channel's ids in the tiers that know it.
+    pub(crate) ids: [Option<u64>; 2],
+}
+
+/// A channel to read, and from where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    /// Its ids in the tiers that know it.
+    pub(crate) ids: [Option<u64>; 2],
+    /// Only what is above.
+    pub(crate) above: Position,
+}
+
+/// A run of events in the log's order.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) entries: Vec<Arc<Entry>>,
+    /// Up to here everything asked for is in `entries`.
+    pub(crate) covered: Position,
+}
+
+impl History {
+    /// A channel's row: its floor, and its ids per tier.
+    pub(crate) fn row(&self, name: &ChannelName) -> Result<Known, StoreError> {
+        let durable = ChannelRow::read(&*self.tiers.durable, name)?;
+        let memory = ChannelRow::read(&*self.tiers.memory, name)?;
+        let highest = [durable, memory].into_iter().flatten().max_by_key(|row| row.floor);
+        Ok(Known { row: highest.unwrap_or_default(), ids: [durable.map(|row| row.id), memory.map(|row| row.id)] })
+    }
+
+    /// The rows of all channels that match a pattern, in the order of their names within each tier.
+    pub(crate) fn rows<'a>(
+        &'a self,
+        pattern: &'a Pattern,
+    ) -> impl Iterator<Item = Result<(ChannelName, ChannelRow, Tier), StoreError>> + use<'a> {
+        Tier::ALL.into_iter().flat_map(move |tier| {
+            let range = keys_with_prefix(pattern.literal_prefix().as_bytes());
+            let pairs = self.tiers.store(tier).scan(Table::Channels, range, Order::Ascending);
+            pairs.filter_map(move |pair| match pair {
+                Ok((key, value)) => {
+                    let name = ChannelName::new(std::str::from_utf8(&key).ok()?).ok()?;
+                    pattern.matches(&name).then_some(Ok((name, ChannelRow::decode(&value)?, tier)))
+                }
+                Err(error) => Some(Err(error)),
+            })
+        })
+    }
+
+    /// Events of these channels, each once, in order, above their starts and up to `upto`; as many as fit a page.
+    pub(crate) fn merge(&self, sources: &[Source], upto: Position) -> Result<Run, StoreError> {
+        let mut scans: Vec<(Tier, Scan<'_>)> = Vec::new();
+        for source in sources {
+            for (tier, id) in Tier::ALL.into_iter().zip(source.ids) {
+                let Some(id) = id else { continue };
+                let scan = self.tiers.store(tier).scan(
+                    Table::ByChannel,
+                    index_range(id, source.above, upto),
+                    Order::Ascending,
+                );
+                scans.push((tier, scan));
+            }
+        }
+        // The next position of every scan, least first.
+        let mut heap = BinaryHeap::with_capacity(scans.len());
+        for (at, (tier, scan)) in scans.iter_mut().enumerate() {
+            if let Some(position) = next_position(scan)? {
+                heap.push(std::cmp::Reverse((position, at, *tier)));
+            }
+        }
+        let mut page = PageBuilder::new(self.clock.unix_ms());
+        let mut last = Position::ORIGIN;
+        while let Some(std::cmp::Reverse((position, at, tier))) = heap.pop() {
+            if position > last {
+                if page.is_full() {
+                    return Ok(page.finish(last));
+                }
+                last = position;
+                let value = self.tiers.store(tier).get(Table::Log, &position.to_key())?;
+                page.push(position, tier, value, &self.epochs);
+            }
+            if let Some((tier, scan)) = scans.get_mut(at)
+                && let Some(position) = next_position(scan)?
+            {
+                heap.push(std::cmp::Reverse((position, at, *tier)));
+            }
+        }
+        Ok(page.finish(upto))
+    }
+
+    /// Events above `from` up to `upto` that `wanted` picks, in order; as many as fit a page or as are found in a page's
+    /// share of reading.
+    pub(crate) fn scan(
+        &self,
+        from: Position,
+        upto: Position,
+        mut wanted: impl FnMut(&Record, Position) -> bool,
+    ) -> Result<Run, StoreError> {
+        let range = || (Bound::Excluded(from.to_key().to_vec()), Bound::Included(upto.to_key().to_vec()));
+        let mut durable = self.tiers.store(Tier::Durable).scan(Table::Log, range(), Order::Ascending);
+        let mut memory = self.tiers.store(Tier::Memory).scan(Table::Log, range(), Order::Ascending);
+        let (mut next_durable, mut next_memory) = (next_record(&mut durable)?, next_record(&mut memory)?);
+        let mut page = PageBuilder::new(self.clock.unix_ms());
+        let mut last = from;
+        for _ in 0..PAGE_RECORDS_SCANNED_MAX {
+            if page.is_full() {
+                return Ok(page.finish(last));
+            }
+            let memory_first = match (&next_durable, &next_memory) {
+                (None, None) => return Ok(page.finish(upto)),
+                (Some((a, _)), Some((b, _))) => b < a,
+                (durable, _) => durable.is_none(),
+            };
+            let (taken, tier) = if memory_first {
+                (std::mem::replace(&mut next_memory, next_record(&mut memory)?), Tier::Memory)
+            } else {
+                (std::mem::replace(&mut next_durable, next_record(&mut durable)?), Tier::Durable)
+            };
+            if let Some((position, value)) = taken {
+                last = position;
+                page.push_if(position, tier, &value, &self.epochs, |record| wanted(record, position));
+            }
+        }
+        Ok(page.finish(last))
+    }
+
+    /// Events of one channel, newest first, at or below `below` and above `above`.
+    pub(crate) fn newest_first(
+        &self,
+        source: &Source,
+        below: Position,
+        count: usize,
+    ) -> Result<Vec<Arc<Entry>>, StoreError> {
+        let mut positions = Vec::new();
+        for (tier, id) in Tier::ALL.into_iter().zip(source.ids) {
+            let Some(id) = id else { continue };
+            let range = index_range(id, source.above, below);
+            for pair in self.tiers.store(tier).scan(Table::ByChannel, range, Order::Descending).take(count) {
+                positions.extend(position_of_key(&pair?.0).map(|position| (position, tier)));
+            }
+        }
+        positions.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
+        let mut page = PageBuilder::new(self.clock.unix_ms());
+        for (position, tier) in positions.into_iter().take(count) {
+            let value = self.tiers.store(tier).get(Table::Log, &position.to_key())?;
+            page.push(position, tier, value, &self.epochs);
+            if page.is_full() {
+                break;
+            }
+        }
+        Ok(page.entries)
+    }
+
+    /// The position above which a channel has its last `count` events at or below `upto`.
+    pub(crate) fn start_of_last(
+        &self,
+        ids: [Option<u64>; 2],
+        count: u32,
+        floor: Position,
+        upto: Position,
+    ) -> Result<Position, StoreError> {
+        let Some(skip) = count.checked_sub(1) else { return Ok(upto) };
+        let mut positions = Vec::new();
+        for (tier, id) in Tier::ALL.into_iter().zip(ids) {
+            let Some(id) = id else { continue };
+            let range = index_range(id, floor, upto);
+            for pair in self.tiers.store(tier).scan(Table::ByChannel, range, Order::Descending).take(count as usize) {
+                positions.extend(position_of_key(&pair?.0));
+            }
+        }
+        positions.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(positions.get(skip as usize).map_or(floor, |position| position.before()))
+    }
+
+    /// The greatest position such that every event above it is not older than `time_ms`.
+    pub(crate) fn position_at(&self, time_ms: u64) -> Result<Position, StoreError> {
+        let (head, _) = self.window.head();
+        let mut found = head;
+        for tier in Tier::ALL {
+            if let Some(first) = self.first_at_or_after(time_ms, tier, head)? {
+                found = found.min(first.before());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The first event of a tier that is not older than `time_ms`, by bisection: times never decrease within a log.
+    fn first_at_or_after(&self, time_ms: u64, tier: Tier, head: Position) -> Result<Option<Position>, StoreError> {
+        let store = self.tiers.store(tier);
+        let record_from = |from: Position| -> Result<Option<(Position, u64)>, StoreError> {
+            let range = (Bound::Included(from.to_key().to_vec()), Bound::Included(head.to_key().to_vec()));
+            for pair in store.scan(Table::Log, range, Order::Ascending) {
+                let (key, value) = pair?;
+                if let (Some(position), Ok(record)) = (position_of_key(&key), Record::decode(&value)) {
+                    return Ok(Some((position, record.time_ms)));
+                }
+            }
+            Ok(None)
+        };
+        let as_number = |position: Position| u64::from_be_bytes(position.to_key());
+        let (mut low, mut high) = (0, as_number(head).saturating_add(1));
+        // Invariant: events below `low` are older; the first event at or above `high`, if any, is not.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match record_from(Position::from_key(middle.to_be_bytes()))? {
+                Some((position, time)) if time < time_ms => low = as_number(position).saturating_add(1),
+                Some(_) | None => high = middle,
+            }
+        }
+        Ok(record_from(Position::from_key(low.to_be_bytes()))?.map(|(position, _)| position))
+    }
+
+    /// When the newest kept event at or below a position was published.
+    pub(crate) fn time_at(&self, position: Position) -> Result<Option<u64>, StoreError> {
+        let mut newest: Option<u64> = None;
+        for tier in Tier::ALL {
+            let range: KeyRange = (Bound::Unbounded, Bound::Included(position.to_key().to_vec()));
+            let pair = self.tiers.store(tier).scan(Table::Log, range, Order::Descending).next().transpose()?;
+            newest = newest.max(pair.and_then(|(_, value)| Record::decode(&value).ok()).map(|record| record.time_ms));
+        }
+        Ok(newest)
+    }
+
+    /// Where the events of the last `ago` begin.
+    pub(crate) fn position_ago(&self, ago: Duration) -> Result<Position, StoreError> {
+        self.position_at(self.clock.unix_ms().saturating_sub(ago.as_millis() as u64))
+    }
+
+    /// The channels of these rows as sources, one for each name.
+    pub(crate) fn known(rows: impl Iterator<Item = (ChannelName, ChannelRow, Tier)>) -> HashMap<ChannelName, Known> {
+        let mut sources: HashMap<ChannelName, Known> = HashMap::new();
+        for (name, row, tier) in rows {
+            let Known { row: highest, ids } = sources.entry(name).or_default();
+            if row.floor >= highest.floor {
+                *highest = row;
+            }
+            let [durable, memory] = ids;
+            *(if tier == Tier::Durable { durable } else { memory }) = Some(row.id);
+        }
+        sources
+    }
+}
+
+/// The index keys of a channel above one position, up to another.
+fn index_range(id: u64, above: Position, upto: Position) -> KeyRange {
+    (Bound::Excluded(index_key(id, above)), Bound::Included(index_key(id, upto)))
+}
+
+/// The position of a scan's next key.
+fn next_position(scan: &mut Scan<'_>) -> Result<Option<Position>, StoreError> {
+    Ok(scan.next().transpose()?.and_then(|(key, _)| position_of_key(&key)))
+}
+
+/// A scan's next position and record.
+fn next_record(scan: &mut Scan<'_>) -> Result<Option<(Position, Bytes)>, StoreError> {
+    Ok(scan.next().transpose()?.and_then(|(key, value)| Some((position_of_key(&key)?, value))))
+}
+
+/// Gathers a page.
+struct PageBuilder {
+    entries: Vec<Arc<Entry>>,
+    bytes: usize,
+    now_ms: u64,
+}
+
+impl PageBuilder {
+    fn new(now_ms: u64) -> Self {
+        Self { entries: Vec::new(), bytes: 0, now_ms }
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= PAGE_EVENTS_MAX || self.bytes >= PAGE_BYTES_MAX
+    }
+
+    /// Adds the event of an index entry. Its record may be gone by now, by its time to live or below a moved floor.
+    fn push(&mut self, position: Position, tier: Tier, value: Option<Bytes>, epochs: &Epochs) {
+        if let Some(value) = value {
+            self.push_if(position, tier, &value, epochs, |_| true);
+        }
+    }
+
+    fn push_if(
+        &mut self,
+        position: Position,
+        tier: Tier,
+        value: &Bytes,
+        epochs: &Epochs,
+        wanted: impl FnOnce(&Record) -> bool,
+    ) {
+        let record = match Record::decode(value) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(?position, %error, "a record can't be read and is left out");
+                return;
+            }
+        };
+        if record.is_expired(self.now_ms) || !wanted(&record) {
+            return;
+        }
+        self.bytes += record.weight();
+        let random = epochs.random_of(position.ordinal());
+        self.entries.push(Arc::new(Entry::new(position, random, tier.durability(), record)));
+    }
+
+    fn finish(self, covered: Position) -> Run {
+        Run { entries: self.entries, covered }
+    }
+}
+
+/// What is asked about channels, beside their events.
+impl History {
+    /// Events and bytes of a channel, and its newest position.
+    pub(crate) fn tally(&self, known: Known) -> Result<(u64, u64, Option<Position>), StoreError> {
+        let (mut events, mut bytes, mut head) = (0, 0, None);
+        for (tier, id) in Tier::ALL.into_iter().zip(known.ids) {
+            let Some(id) = id else { continue };
+            let edge = |order| -> Result<Option<(Position, IndexEntry)>, StoreError> {
+                let range = index_range(id, known.row.floor, Position::LAST);
+                let pair = self.tiers.store(tier).scan(Table::ByChannel, range, order).next().transpose()?;
+                Ok(pair.and_then(|(key, value)| Some((position_of_key(&key)?, IndexEntry::decode(&value)?))))
+            };
+            if let (Some((_, first)), Some((newest, last))) = (edge(Order::Ascending)?, edge(Order::Descending)?) {
+                events += last.number.saturating_sub(first.number) + 1;
+                bytes += (last.bytes_before + last.bytes).saturating_sub(first.bytes_before);
+                head = head.max(Some(newest));
+            }
+        }
+        Ok((events, bytes, head))
+    }
+
+    /// Whether a channel has index entries above one position, up to another.
+    pub(crate) fn has_any(&self, ids: [Option<u64>; 2], above: Position, upto: Position) -> Result<bool, StoreError> {
+        for (tier, id) in Tier::ALL.into_iter().zip(ids) {
+            let Some(id) = id else { continue };
+            let range = index_range(id, above, upto);
+            if self.tiers.store(tier).scan(Table::ByChannel, range, Order::Ascending).next().transpose()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Names of channels in bytewise order, beginning with `prefix` and after `after`.
+    pub(crate) fn names(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ChannelName>, StoreError> {
+        let mut names = std::collections::BTreeSet::new();
+        for tier in Tier::ALL {
+            let mut range = keys_with_prefix(prefix.as_bytes());
+            if after >= prefix {
+                range.0 = Bound::Excluded(after.as_bytes().to_vec());
+            }
+            for pair in self.tiers.store(tier).scan(Table::Channels, range, Order::Ascending).take(limit) {
+                let (key, _) = pair?;
+                names.extend(std::str::from_utf8(&key).ok().and_then(|text| ChannelName::new(text).ok()));
+            }
+        }
+        Ok(names.into_iter().take(limit).collect())
+    }
+}

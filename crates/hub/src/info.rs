@@ -1,0 +1,165 @@
+//! What can be asked about channels: their state, their history, their names.
+
+use std::sync::Arc;
+
+use crate::channel::ChannelName;
+use crate::cursor::Cursor;
+use crate::entry::Entry;
+use crate::follows::Since;
+use crate::history::{Known, Source};
+use crate::hub::Hub;
+use crate::limits::HISTORY_EVENTS_MAX;
+use crate::position::Position;
+use crate::rule::Rule;
+use crate::store::{Order, StoreError};
+
+/// A channel's state.
+#[derive(Clone, Debug)]
+pub struct ChannelInfo {
+    /// Its name.
+    pub channel: ChannelName,
+    /// The id of its newest event that is kept.
+    pub head: Option<String>,
+    /// The id of the highest position that retention removed.
+    pub floor: Option<String>,
+    /// Events kept, expired ones included until they are swept.
+    pub events: u64,
+    /// Bytes kept.
+    pub bytes: u64,
+    /// Open streams that follow it.
+    pub streams: usize,
+    /// Its settings.
+    pub rule: Arc<Rule>,
+}
+
+/// A part of a channel's history.
+#[derive(Clone, Debug)]
+pub struct HistoryPage {
+    /// In the order asked for.
+    pub entries: Vec<Arc<Entry>>,
+    /// Where the next page begins; none where this is the last.
+    pub next: Option<String>,
+    /// The id up to which retention removed what was asked for.
+    pub gap: Option<String>,
+}
+
+/// Which part of a channel's history.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryQuery {
+    /// From when on.
+    pub since: Since,
+    /// Only what was before this cursor's event.
+    pub before: Option<Cursor>,
+    /// Which way.
+    pub order: Order,
+    /// How many events.
+    pub limit: usize,
+}
+
+/// Why history can't be told.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The cursor isn't of this log.
+    #[error("the id given as {0} is not one of this log")]
+    Unknown(&'static str),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Hub {
+    /// A channel's state. A channel that nobody published to has one too: it is empty.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    pub fn channel(&self, name: &ChannelName) -> Result<ChannelInfo, StoreError> {
+        let history = self.history();
+        let known = history.row(name)?;
+        let (events, bytes, head) = history.tally(known)?;
+        let id = |position: Position| history.epochs.cursor(position, None).to_text();
+        Ok(ChannelInfo {
+            channel: name.clone(),
+            head: head.map(id),
+            floor: (known.row.floor > Position::ORIGIN).then(|| id(known.row.floor)),
+            events,
+            bytes,
+            streams: self.streams_of(std::slice::from_ref(name)),
+            rule: self.rules().of(name).clone(),
+        })
+    }
+
+    /// The names of channels that have history or had it lately, in bytewise order, beginning with `prefix` and after
+    /// `after`; at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    pub fn channels(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ChannelName>, StoreError> {
+        self.history().names(prefix, after, limit)
+    }
+
+    /// A part of a channel's history.
+    ///
+    /// # Errors
+    ///
+    /// When a cursor isn't of this log, or the store failed.
+    pub fn history_of(&self, name: &ChannelName, query: HistoryQuery) -> Result<HistoryPage, HistoryError> {
+        let history = self.history();
+        let (head, _) = history.window.head();
+        let place = |cursor: Cursor, what| match history.epochs.place(&cursor, head) {
+            Ok(()) => Ok(cursor.position),
+            Err(_) => Err(HistoryError::Unknown(what)),
+        };
+        let known = history.row(name)?;
+        let above = match query.since {
+            Since::Now | Since::Start => Position::ORIGIN,
+            Since::Last(count) => history.start_of_last(known.ids, count, known.row.floor, head)?,
+            Since::After(cursor) => place(cursor, "`since`")?,
+            Since::Ago(ago) => history.position_ago(ago)?,
+        };
+        let below = query.before.map(|cursor| place(cursor, "`before`")).transpose()?.map_or(head, Position::before);
+        let limit = query.limit.min(HISTORY_EVENTS_MAX);
+        let (entries, next) = self.entries(known, above, below, query.order, limit)?;
+        // Floors are read after events; see `history`.
+        let floor = history.row(name)?.row.floor;
+        let asked_for_all = matches!(query.since, Since::After(_) | Since::Ago(_));
+        let entries: Vec<_> = entries.into_iter().filter(|entry| entry.position > floor).collect();
+        let id = |position: Position| history.epochs.cursor(position, None).to_text();
+        Ok(HistoryPage { entries, next: next.map(id), gap: (asked_for_all && floor > above).then(|| id(floor)) })
+    }
+
+    /// Up to `limit` entries of a channel, and the position where the next page begins.
+    fn entries(
+        &self,
+        known: Known,
+        above: Position,
+        below: Position,
+        order: Order,
+        limit: usize,
+    ) -> Result<(Vec<Arc<Entry>>, Option<Position>), StoreError> {
+        let history = self.history();
+        let source = |above| Source { ids: known.ids, above };
+        let mut entries: Vec<Arc<Entry>> = Vec::new();
+        match order {
+            Order::Descending => {
+                entries = history.newest_first(&source(above), below, limit)?;
+                let next = entries.last().map(|entry| entry.position);
+                let more = next.is_some_and(|next| history.has_any(known.ids, above, next.before()).unwrap_or(false));
+                Ok((entries, next.filter(|_| more)))
+            }
+            Order::Ascending => {
+                let mut at = above;
+                while entries.len() < limit && at < below {
+                    let run = history.merge(&[source(at)], below)?;
+                    at = run.covered;
+                    entries.extend(run.entries);
+                }
+                entries.truncate(limit);
+                let next = entries.last().map_or(at, |entry| entry.position);
+                let more = history.has_any(known.ids, next, below)?;
+                Ok((entries, more.then_some(next)))
+            }
+        }
+    }
+}

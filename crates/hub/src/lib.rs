@@ -1,0 +1,84 @@
+//! The Fanfare engine: a durable, ordered log of events, fanned out to streams that resume exactly.
+//!
+//! One way in, one way out, no way back:
+//!
+//! ```text
+//! POST ─▶ draft ─▶ LOG (order, durability) ─▶ WINDOW (frames) ─▶ shards ─▶ streams
+//!                         │                                        ▲
+//!                         └────── history (catch-up reads) ────────┘
+//! ```
+//!
+//! It knows nothing of HTTP, tokens or configuration files, reads no clock and opens no socket that it wasn't given.
+//!
+//! ```
+//! use fanfare_hub::{Event, Hub};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let folder = tempfile::tempdir().unwrap();
+//! let hub = Hub::open(folder.path()).unwrap();
+//! let receipt = hub.publish("orders", Event::json(&serde_json::json!({"id": 7})).unwrap()).await.unwrap();
+//! assert_eq!(receipt.durability, "durable");
+//! hub.close().await;
+//! # });
+//! ```
+
+mod catchup;
+pub mod channel;
+pub mod clock;
+pub mod cursor;
+mod directory;
+pub mod draft;
+mod due;
+pub mod entry;
+pub mod epoch;
+pub mod event;
+mod floors;
+pub mod follows;
+mod format;
+pub mod frame;
+mod history;
+mod horizon;
+pub mod hub;
+mod idempotency;
+mod index;
+pub mod info;
+mod json;
+pub mod limits;
+mod log;
+pub mod notice;
+mod outlet;
+pub mod pattern;
+pub mod position;
+pub mod record;
+mod retention;
+pub mod rule;
+mod shard;
+mod shard_thread;
+pub mod stats;
+pub mod store;
+pub mod stream;
+mod subscription;
+mod tier;
+mod varint;
+mod wheel;
+pub mod window;
+mod writer;
+
+pub use channel::{ChannelName, NameError};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use cursor::Cursor;
+pub use draft::{Draft, DraftError, Publisher};
+pub use event::Event;
+pub use follows::{Follows, Since, SinceError};
+pub use frame::{Data, Form};
+pub use hub::{Hub, HubConfig, OpenError, PublishError, Receipt, Subscribe, SubscribeError};
+pub use info::{ChannelInfo, HistoryError, HistoryPage, HistoryQuery};
+pub use notice::{ByeReason, GapReason, HelloStyle};
+pub use pattern::Pattern;
+pub use position::Position;
+pub use rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
+pub use stats::{CloseReason, Stats};
+pub use store::{Order, StoreError};
+pub use stream::Stream;
+pub use subscription::HeartbeatStyle;
+pub use writer::AppendError;

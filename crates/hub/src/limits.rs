@@ -1,0 +1,94 @@
+//! Every limit of the engine that a user can meet, each with its reason. The limits of the HTTP door stand in the
+//! server's own `limits.rs`. Nothing here is configuration: what differs from channel to channel is a [`Rule`](crate::Rule),
+//! what differs from hub to hub is [`HubConfig`](crate::HubConfig).
+
+use std::time::Duration;
+
+/// Longest channel name or pattern, in bytes. Long enough for a URL as a name, short enough for an index key.
+pub const CHANNEL_BYTES_MAX: usize = 255;
+
+/// Longest event name, in bytes. A name is compared by every listener; nobody needs more.
+pub const EVENT_NAME_BYTES_MAX: usize = 255;
+
+/// Largest event data, in bytes (1 MiB). An event is a message, not a file; one event must fit every reader's buffer.
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most channels one event may name. Each costs an index entry and a look at its floor when the event is removed.
+pub const EVENT_CHANNELS_MAX: usize = 100;
+
+/// Longest idempotency key, in bytes (a UUID has 36).
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// How long an idempotency key is remembered: longer than any sensible publisher retries.
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// Least `retry` a publisher may send to browsers. Below this one tab makes thousands of requests a minute.
+pub const RETRY_MIN: Duration = Duration::from_millis(500);
+
+/// Greatest `retry` a publisher may send to browsers: a typing error must not silence a page for a day.
+pub const RETRY_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Most events in one batch. A batch is one write and one release; a larger one would hold up everybody else.
+pub const BATCH_EVENTS_MAX: usize = 1_000;
+
+/// Most channels and patterns that one stream follows.
+pub const FOLLOWS_MAX: usize = 1_000;
+
+/// Largest `N` in `since=last:N`.
+pub const LAST_MAX: u32 = 10_000;
+
+/// Most channels a pattern may match for `since=last:N`, where each channel has a start of its own to be remembered.
+pub const LAST_CHANNELS_MAX: usize = 10_000;
+
+/// Channels of one pattern for which a gap is told one by one; beyond this one gap is told for the whole pattern.
+pub const PATTERN_GAPS_MAX: usize = 100;
+
+/// How old a cursor may be. Floors of channels that fell silent are kept this long; older cursors gap (`expired`).
+pub const CURSOR_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Drafts that may wait for the writer. Publishers beyond this wait for a place.
+pub const QUEUE_DRAFTS_MAX: usize = 8_192;
+
+/// Bytes of drafts that may wait for the writer (64 MiB), so that large events can't fill memory within the count.
+pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Most drafts in one group commit. More would only lengthen everyone's wait for the sync.
+pub const COMMIT_DRAFTS_MAX: usize = 4_096;
+
+/// Bytes in one group commit (8 MiB), for the same reason.
+pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Memory of the window (64 MiB): the newest events, in memory, for all streams together.
+pub const WINDOW_BYTES: usize = 64 * 1024 * 1024;
+
+/// Events in one page of history, read for one stream.
+pub const PAGE_EVENTS_MAX: usize = 512;
+
+/// Bytes in one page of history, read for one stream (256 KiB): with the number of reader threads and of streams that
+/// hold a page, this bounds the memory of catching up.
+pub const PAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Log records looked at for one page when a pattern is too wide for the channel index. The page then ends early and
+/// the stream goes on from there, so that one wide pattern can't hold a reader thread.
+pub const PAGE_RECORDS_SCANNED_MAX: usize = 16_384;
+
+/// Channels that one page merges through the index; wider subscriptions scan the log instead.
+pub const PAGE_CHANNELS_MAX: usize = 256;
+
+/// Events in one answer of the history endpoint.
+pub const HISTORY_EVENTS_MAX: usize = 1_000;
+
+/// Entries that a shard takes from the window in one pass.
+pub const PASS_ENTRIES_MAX: usize = 256;
+
+/// What a response body holds at most before its stream counts as behind (plus at most one event).
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Channels whose state the writer keeps in memory; the ones longest unused are read from the store again.
+pub const ACTIVE_CHANNELS_MAX: usize = 100_000;
+
+/// Index entries that retention removes in one step between two commits, so that publishers never wait for a sweep.
+pub const TRIM_ENTRIES_MAX: usize = 4_096;
+
+/// Due entries that one sweep takes up, for the same reason.
+pub const SWEEP_ENTRIES_MAX: usize = 1_024;

@@ -1,0 +1,196 @@
+//! The log's door: a bounded queue, and the writer's thread behind it. Publishers wait here for a place and for their
+//! acknowledgement; they never meet a subscriber.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::draft::Draft;
+use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_DRAFTS_MAX};
+use crate::shard_thread::Inbox;
+use crate::stats::{Counters, bump};
+use crate::writer::{AppendError, Group, Outcome, Writer};
+
+/// What one permit of the queue's byte bound stands for.
+const PERMIT_BYTES: usize = 1024;
+
+/// What is said to the writer.
+enum Command {
+    Append(Append),
+    Sweep,
+    Close,
+}
+
+/// A group with its publisher.
+struct Append {
+    group: Group,
+    bytes: usize,
+    answer: oneshot::Sender<Outcome>,
+    /// Given back when the group has left the queue for good.
+    _room: OwnedSemaphorePermit,
+}
+
+/// The log's door. Cheap to share.
+pub(crate) struct Log {
+    queue: mpsc::Sender<Command>,
+    /// Bounds the bytes in the queue.
+    room: Arc<Semaphore>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    health: Arc<Health>,
+}
+
+/// What the writer's thread tells of itself.
+#[derive(Debug, Default)]
+struct Health {
+    /// Whether a commit failed.
+    failed: AtomicBool,
+    /// Index entries removed since somebody asked.
+    removed: AtomicU64,
+}
+
+impl Log {
+    /// Starts the writer's thread. It wakes `shards` after each release.
+    pub(crate) fn start(writer: Writer, shards: Vec<Arc<Inbox>>, counters: Arc<Counters>) -> std::io::Result<Self> {
+        let (queue, commands) = mpsc::channel(QUEUE_DRAFTS_MAX);
+        let health = Arc::new(Health::default());
+        let work = Loop { writer, shards, counters, health: health.clone() };
+        let thread = std::thread::Builder::new().name("log".into()).spawn(move || work.run(commands))?;
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX / PERMIT_BYTES));
+        Ok(Self { queue, room, thread: Mutex::new(Some(thread)), health })
+    }
+
+    /// Appends a group; waits for a place in the queue, then for the outcome.
+    pub(crate) async fn append(&self, drafts: Vec<Draft>, atomic: bool) -> Outcome {
+        let count = drafts.len();
+        let refused = |error| vec![Err(error); count];
+        let bytes: usize = drafts.iter().map(Draft::weight).sum();
+        let permits = bytes.min(QUEUE_BYTES_MAX).div_ceil(PERMIT_BYTES) as u32;
+        let Ok(room) = self.room.clone().acquire_many_owned(permits).await else {
+            return refused(AppendError::Closed);
+        };
+        let (answer, outcome) = oneshot::channel();
+        let append = Append { group: Group { drafts, atomic }, bytes, answer, _room: room };
+        if self.queue.send(Command::Append(append)).await.is_err() {
+            return refused(AppendError::Closed);
+        }
+        // The writer answers everything that it took off the queue; if it could not, nobody knows what became of it.
+        outcome.await.unwrap_or_else(|_| refused(AppendError::OutcomeUnknown))
+    }
+
+    /// Has the writer look at what is due, if it isn't busy.
+    pub(crate) fn sweep(&self) {
+        // A full queue means that the writer is at work; the next second will do.
+        let _ = self.queue.try_send(Command::Sweep);
+    }
+
+    /// Whether a commit failed, so that nothing is appended any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.health.failed.load(Ordering::Acquire)
+    }
+
+    /// How many index entries were removed since this was asked last.
+    pub(crate) fn take_removed(&self) -> u64 {
+        self.health.removed.swap(0, Ordering::AcqRel)
+    }
+
+    /// Appends what is in the queue, then ends the log in order and joins its thread.
+    pub(crate) async fn close(&self) {
+        let _ = self.queue.send(Command::Close).await;
+    }
+
+    /// Waits for the writer's thread to end.
+    pub(crate) fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's thread panicked");
+        }
+    }
+}
+
+/// The writer's thread.
+struct Loop {
+    writer: Writer,
+    shards: Vec<Arc<Inbox>>,
+    counters: Arc<Counters>,
+    health: Arc<Health>,
+}
+
+impl Loop {
+    fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut closing = false;
+        while !closing && let Some(first) = commands.blocking_recv() {
+            let mut appends = Vec::new();
+            let (mut drafts, mut bytes, mut sweep) = (0, 0, false);
+            let mut next = Some(first);
+            while let Some(command) = next {
+                match command {
+                    Command::Append(append) => {
+                        drafts += append.group.drafts.len();
+                        bytes += append.bytes;
+                        appends.push(append);
+                    }
+                    Command::Sweep => sweep = true,
+                    Command::Close => {
+                        // What was queued before is appended; what comes later is refused.
+                        commands.close();
+                        closing = true;
+                    }
+                }
+                if drafts >= COMMIT_DRAFTS_MAX || bytes >= COMMIT_BYTES_MAX {
+                    break;
+                }
+                next = commands.try_recv().ok();
+            }
+            self.append(appends);
+            if sweep {
+                self.writer.sweep();
+                self.wake();
+            }
+            self.health.failed.store(self.writer.is_failed(), Ordering::Release);
+            self.health.removed.fetch_add(self.writer.take_removed(), Ordering::AcqRel);
+        }
+        if let Err(error) = self.writer.close() {
+            tracing::error!(error = &error as &dyn std::error::Error, "the log could not be closed in order");
+        }
+    }
+
+    fn append(&mut self, appends: Vec<Append>) {
+        if appends.is_empty() {
+            return;
+        }
+        let mut groups = Vec::with_capacity(appends.len());
+        let mut answers = Vec::with_capacity(appends.len());
+        for Append { group, answer, _room, .. } in appends {
+            groups.push(group);
+            answers.push((answer, _room));
+        }
+        let outcomes = self.writer.append(groups);
+        bump(&self.counters.commits);
+        self.wake();
+        for ((answer, room), outcome) in answers.into_iter().zip(outcomes) {
+            self.count(&outcome);
+            drop(room);
+            // The publisher may have gone away; what it published stays published.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    fn wake(&self) {
+        self.shards.iter().for_each(|shard| shard.wake());
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        for result in outcome {
+            match result {
+                Ok(placed) if placed.duplicate => bump(&self.counters.duplicates),
+                Ok(placed) => self.counters.published(placed.durability),
+                Err(AppendError::Conflict | AppendError::Batch(_)) => bump(&self.counters.conflicts),
+                Err(AppendError::OutcomeUnknown | AppendError::Closed) => bump(&self.counters.failed),
+            }
+        }
+    }
+}

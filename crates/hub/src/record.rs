@@ -1,0 +1,248 @@
+//! What the log keeps of an event, and its bytes: a format version, then tagged fields.
+//!
+//! A field is a tag, a length and that many bytes. Fields that this version doesn't know are kept and written again, so
+//! that a newer hub's records survive an older one. A format version that this hub doesn't know is refused by name.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::channel::ChannelName;
+use crate::draft::{Draft, Publisher};
+use crate::event::is_json;
+use crate::varint;
+
+/// The version that this hub writes, and the newest that it reads.
+pub const FORMAT: u8 = 1;
+
+/// The tags of format 1. A number is never used for something else.
+mod tag {
+    pub(super) const CHANNEL: u64 = 1;
+    pub(super) const NAME: u64 = 2;
+    pub(super) const DATA: u64 = 3;
+    pub(super) const CONTENT_TYPE: u64 = 4;
+    pub(super) const TIME_MS: u64 = 5;
+    pub(super) const PUBLISHER: u64 = 6;
+    pub(super) const EXPIRES_MS: u64 = 7;
+    pub(super) const RETRY_MS: u64 = 8;
+}
+
+/// An event as the log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The channels it was published to; the first is the canonical one.
+    pub channels: Vec<ChannelName>,
+    /// SSE's `event:`.
+    pub name: Option<String>,
+    /// The payload, UTF-8.
+    pub data: Bytes,
+    /// What the data is, as a media type.
+    pub content_type: Option<String>,
+    /// When the log took it, in milliseconds since the Unix epoch; never decreasing within a log.
+    pub time_ms: u64,
+    /// Who published it, where they said so.
+    pub publisher: Option<String>,
+    /// From when on it isn't delivered any more, in milliseconds since the Unix epoch.
+    pub expires_ms: Option<u64>,
+    /// A reconnection time for browsers.
+    pub retry: Option<Duration>,
+    /// Fields of newer hubs: tag and bytes.
+    pub(crate) unknown: Vec<(u64, Bytes)>,
+}
+
+/// Why stored bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The record was written by a newer hub.
+    #[error("record format {0} is newer than this hub, which reads up to format {FORMAT}")]
+    NewerFormat(u8),
+    /// The bytes are no record.
+    #[error("record is damaged")]
+    Damaged,
+}
+
+impl Record {
+    /// What the log keeps of a draft that it takes at `time_ms`.
+    pub(crate) fn of(draft: Draft, time_ms: u64) -> Self {
+        let Draft { channels, event, publisher } = draft;
+        Self {
+            channels,
+            name: event.name,
+            data: event.data,
+            content_type: event.content_type,
+            time_ms,
+            publisher: match publisher {
+                Publisher::Named(name) => Some(name),
+                Publisher::Anyone | Publisher::Hub => None,
+            },
+            expires_ms: event.ttl.map(|ttl| time_ms.saturating_add(ttl.as_millis() as u64)),
+            retry: event.retry,
+            unknown: Vec::new(),
+        }
+    }
+
+    /// Whether the data is JSON.
+    pub fn is_json(&self) -> bool {
+        self.content_type.as_deref().is_some_and(is_json)
+    }
+
+    /// Whether its time to live has run out.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_some_and(|at| at <= now_ms)
+    }
+
+    /// About how much memory it holds, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.data.len() + self.channels.iter().map(|c| c.as_str().len() + 32).sum::<usize>() + 160
+    }
+
+    /// The record as bytes.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.weight());
+        out.push(FORMAT);
+        let mut field = |tag, bytes: &[u8]| {
+            varint::write(tag, &mut out);
+            varint::write(bytes.len() as u64, &mut out);
+            out.extend_from_slice(bytes);
+        };
+        let mut number = Vec::with_capacity(10);
+        let mut digits = |value: u64| {
+            number.clear();
+            varint::write(value, &mut number);
+            number.clone()
+        };
+        for channel in &self.channels {
+            field(tag::CHANNEL, channel.as_str().as_bytes());
+        }
+        field(tag::TIME_MS, &digits(self.time_ms));
+        for (tag, text) in
+            [(tag::NAME, &self.name), (tag::CONTENT_TYPE, &self.content_type), (tag::PUBLISHER, &self.publisher)]
+        {
+            if let Some(text) = text {
+                field(tag, text.as_bytes());
+            }
+        }
+        if let Some(at) = self.expires_ms {
+            field(tag::EXPIRES_MS, &digits(at));
+        }
+        if let Some(retry) = self.retry {
+            field(tag::RETRY_MS, &digits(retry.as_millis() as u64));
+        }
+        field(tag::DATA, &self.data);
+        for (tag, bytes) in &self.unknown {
+            field(*tag, bytes);
+        }
+        out
+    }
+
+    /// Reads a record. The data shares the memory of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are of a newer format or damaged.
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, RecordError> {
+        let mut input: &[u8] = bytes;
+        let (&format, rest) = input.split_first().ok_or(RecordError::Damaged)?;
+        if format > FORMAT {
+            return Err(RecordError::NewerFormat(format));
+        }
+        input = rest;
+        let mut record = Self {
+            channels: Vec::with_capacity(1),
+            name: None,
+            data: Bytes::new(),
+            content_type: None,
+            time_ms: 0,
+            publisher: None,
+            expires_ms: None,
+            retry: None,
+            unknown: Vec::new(),
+        };
+        while !input.is_empty() {
+            let tag = varint::read(&mut input).ok_or(RecordError::Damaged)?;
+            let length = varint::read(&mut input).ok_or(RecordError::Damaged)?;
+            let (value, rest) = usize::try_from(length)
+                .ok()
+                .and_then(|length| input.split_at_checked(length))
+                .ok_or(RecordError::Damaged)?;
+            input = rest;
+            record.set(tag, bytes.slice_ref(value)).ok_or(RecordError::Damaged)?;
+        }
+        if record.channels.is_empty() { Err(RecordError::Damaged) } else { Ok(record) }
+    }
+
+    /// Sets the field with this tag; `None` where the bytes don't fit it.
+    fn set(&mut self, tag: u64, bytes: Bytes) -> Option<()> {
+        let text = || std::str::from_utf8(&bytes).ok();
+        let number = || varint::read(&mut &bytes[..]);
+        match tag {
+            tag::CHANNEL => self.channels.push(ChannelName::new(text()?).ok()?),
+            tag::NAME => self.name = Some(text()?.to_owned()),
+            tag::CONTENT_TYPE => self.content_type = Some(text()?.to_owned()),
+            tag::PUBLISHER => self.publisher = Some(text()?.to_owned()),
+            tag::TIME_MS => self.time_ms = number()?,
+            tag::EXPIRES_MS => self.expires_ms = Some(number()?),
+            tag::RETRY_MS => self.retry = Some(Duration::from_millis(number()?)),
+            tag::DATA => self.data = bytes,
+            _ => self.unknown.push((tag, bytes)),
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Format 1 as this hub writes it. If this changes, the format has changed: give it a new number instead.
+    const SAMPLE: &str = "0101046e657773010362656505029a050204746f6c64040a746578742f706c61696e0603616461\
+                          0702e8070802f40303026869e3010178";
+
+    fn sample() -> Record {
+        Record {
+            channels: vec![ChannelName::new("news").unwrap(), ChannelName::new("bee").unwrap()],
+            name: Some("told".into()),
+            data: "hi".into(),
+            content_type: Some("text/plain".into()),
+            time_ms: 666,
+            publisher: Some("ada".into()),
+            expires_ms: Some(1000),
+            retry: Some(Duration::from_millis(500)),
+            unknown: vec![(227, "x".into())],
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_bytes_and_keeps_what_it_does_not_know() {
+        let record = sample();
+        assert_eq!(Record::decode(&record.encode().into()).unwrap(), record);
+    }
+
+    #[test]
+    fn format_1_stays_as_it_was_released() {
+        let hex: String = sample().encode().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, SAMPLE.split_whitespace().collect::<String>());
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name() {
+        let mut bytes = sample().encode();
+        bytes[0] = FORMAT + 1;
+        let error = Record::decode(&bytes.into()).unwrap_err();
+        assert_eq!(error.to_string(), "record format 2 is newer than this hub, which reads up to format 1");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused_but_never_panic(bytes: Vec<u8>) {
+            let _ = Record::decode(&bytes.into());
+        }
+
+        #[test]
+        fn a_cut_record_is_damaged_or_shorter_but_never_panics(cut in 0usize..80) {
+            let bytes = sample().encode();
+            let _ = Record::decode(&bytes[..cut.min(bytes.len())].to_vec().into());
+        }
+    }
+}

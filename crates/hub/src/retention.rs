@@ -1,0 +1,263 @@
+//! What leaves the log: events beyond a channel's limits, and events whose time to live ran out.
+//!
+//! Two steps, never one. First a channel's floor is moved, durably; only then, with a later commit, what lies below it is
+//! removed. Readers look at events first and at floors afterwards, so what they missed they also know of.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::channel::ChannelName;
+use crate::directory::{Channel, ChannelRow, Directory, IndexEntry, index_key, position_of_key};
+use crate::floors::Floors;
+use crate::limits::TRIM_ENTRIES_MAX;
+use crate::position::Position;
+use crate::record::Record;
+use crate::rule::{HistoryLimits, Rules};
+use crate::store::{Batch, Order, StoreError, Table, keys_with_prefix};
+use crate::tier::{Tier, Tiers};
+
+/// An index entry that is to go, and with it the record if no channel keeps it.
+#[derive(Clone, Copy, Debug)]
+struct Doomed {
+    tier: Tier,
+    channel: u64,
+    position: Position,
+    /// Whether the event names other channels too.
+    shared: bool,
+}
+
+/// What waits to be removed.
+#[derive(Debug)]
+pub(crate) struct Retention {
+    /// The highest floor of all, for readers.
+    floors: Arc<Floors>,
+    /// Channels that may be beyond their limits.
+    queue: VecDeque<ChannelName>,
+    /// Rows with moved floors, per tier, for the next commits.
+    rows: [Batch; 2],
+    /// Below a floor that is not durable yet.
+    waiting: Vec<Doomed>,
+    /// Below a durable floor.
+    ready: VecDeque<Doomed>,
+    /// Index entries removed since somebody asked.
+    removed: u64,
+}
+
+/// Whether a channel is so far beyond its limits that trimming it is worth a step.
+pub(crate) fn is_over(channel: &mut Channel, tier: Tier) -> bool {
+    let HistoryLimits { count_max, bytes_max, .. } = channel.rule.history;
+    let tally = channel.tally(tier);
+    let with_slack = |max: u64| max.saturating_add(max / 16);
+    tally.count() > with_slack(count_max) || tally.bytes() > with_slack(bytes_max)
+}
+
+impl Retention {
+    /// Nothing to remove yet.
+    pub(crate) fn new(floors: Arc<Floors>) -> Self {
+        Self {
+            floors,
+            queue: VecDeque::new(),
+            rows: Default::default(),
+            waiting: Vec::new(),
+            ready: VecDeque::new(),
+            removed: 0,
+        }
+    }
+
+    /// Has a channel looked at in the next step.
+    pub(crate) fn enqueue(&mut self, name: &ChannelName, channel: &mut Channel) {
+        if !channel.trim_due {
+            channel.trim_due = true;
+            self.queue.push_back(name.clone());
+        }
+    }
+
+    /// How many index entries were removed since this was asked last.
+    pub(crate) fn take_removed(&mut self) -> u64 {
+        std::mem::take(&mut self.removed)
+    }
+
+    /// Whether floors wait to be made durable, or entries to be removed.
+    pub(crate) fn has_work(&self) -> bool {
+        self.has_floors() || !self.ready.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Whether floors wait to be made durable.
+    pub(crate) fn has_floors(&self) -> bool {
+        !self.waiting.is_empty() || self.rows.iter().any(|rows| !rows.is_empty())
+    }
+
+    /// Whether channels wait to be looked at.
+    pub(crate) fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Moves the floors of queued channels, as far as one step goes. `moved` is a position given to nobody.
+    /// What is committed must be in the stores already.
+    pub(crate) fn step(
+        &mut self,
+        directory: &mut Directory,
+        rules: &Rules,
+        tiers: &Tiers,
+        now_ms: u64,
+        moved: Position,
+    ) -> Result<(), StoreError> {
+        let mut budget = TRIM_ENTRIES_MAX;
+        while budget > 0
+            && let Some(name) = self.queue.pop_front()
+        {
+            let channel = directory.channel(&name, rules, tiers)?;
+            channel.trim_due = false;
+            let doomed = beyond_limits(channel, tiers, now_ms, budget)?;
+            budget -= doomed.len().min(budget);
+            if budget == 0 {
+                self.enqueue(&name, channel);
+            }
+            self.condemn(&name, channel, doomed, moved, tiers)?;
+        }
+        Ok(())
+    }
+
+    /// Moves a channel's floor over these entries, and over whatever else then lies below it.
+    fn condemn(
+        &mut self,
+        name: &ChannelName,
+        channel: &mut Channel,
+        mut doomed: Vec<Doomed>,
+        moved: Position,
+        tiers: &Tiers,
+    ) -> Result<(), StoreError> {
+        let Some(floor) = doomed.iter().map(|doomed| doomed.position).max() else { return Ok(()) };
+        for tier in Tier::ALL {
+            let known = doomed.iter().filter(|doomed| doomed.tier == tier).map(|doomed| doomed.position).max();
+            let from = known.unwrap_or(channel.clean);
+            for entry in entries_after(channel.row.id, from, tier, tiers) {
+                let (position, entry) = entry?;
+                if position > floor {
+                    break;
+                }
+                doomed.push(Doomed { tier, channel: channel.row.id, position, shared: entry.shared });
+                channel.tally(tier).first = (entry.number + 1, entry.bytes_before + entry.bytes);
+            }
+        }
+        channel.clean = floor;
+        if floor > channel.row.floor {
+            channel.row = ChannelRow { floor, moved, ..channel.row };
+        }
+        for (tier, rows) in Tier::ALL.into_iter().zip(&mut self.rows) {
+            if channel.tally(tier).has_row {
+                rows.put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), channel.row.encode());
+            }
+        }
+        let [durable, _] = &mut self.rows;
+        self.floors.raise(floor, durable);
+        self.waiting.append(&mut doomed);
+        Ok(())
+    }
+
+    /// Adds to the batches what this commit should carry: rows with moved floors, and removals below durable floors.
+    /// Floors are only taken along by a commit that is synced.
+    pub(crate) fn fill(&mut self, batches: &mut [Batch; 2], synced: bool, tiers: &Tiers) -> Result<(), StoreError> {
+        let count = self.ready.len().min(TRIM_ENTRIES_MAX);
+        self.removed += count as u64;
+        for doomed in self.ready.drain(..count).collect::<Vec<_>>() {
+            let [durable, memory] = &mut *batches;
+            let batch = if doomed.tier == Tier::Durable { durable } else { memory };
+            remove(doomed, batch, tiers)?;
+        }
+        if synced {
+            for (rows, batch) in self.rows.iter_mut().zip(batches) {
+                batch.changes.append(&mut rows.changes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells that a synced commit, filled by [`Retention::fill`], is done.
+    pub(crate) fn synced(&mut self) {
+        self.ready.extend(self.waiting.drain(..));
+    }
+
+    /// Removes an expired event from its channels, whatever their floors. Returns whether there was one.
+    pub(crate) fn expire(position: Position, tier: Tier, batch: &mut Batch, tiers: &Tiers) -> Result<bool, StoreError> {
+        let store = tiers.store(tier);
+        let Some(value) = store.get(Table::Log, &position.to_key())? else { return Ok(false) };
+        if let Ok(record) = Record::decode(&value) {
+            for name in &record.channels {
+                if let Some(row) = ChannelRow::read(store, name)? {
+                    batch.remove(Table::ByChannel, index_key(row.id, position));
+                }
+            }
+        }
+        batch.remove(Table::Log, Bytes::copy_from_slice(&position.to_key()));
+        Ok(true)
+    }
+}
+
+/// Removes an index entry, and the record where no other channel keeps it.
+fn remove(doomed: Doomed, batch: &mut Batch, tiers: &Tiers) -> Result<(), StoreError> {
+    let Doomed { tier, channel, position, shared } = doomed;
+    batch.remove(Table::ByChannel, index_key(channel, position));
+    if shared && is_kept_elsewhere(position, tier, tiers)? {
+        return Ok(());
+    }
+    batch.remove(Table::Log, Bytes::copy_from_slice(&position.to_key()));
+    Ok(())
+}
+
+/// Whether some channel of an event has a stored floor below it.
+fn is_kept_elsewhere(position: Position, tier: Tier, tiers: &Tiers) -> Result<bool, StoreError> {
+    let store = tiers.store(tier);
+    let Some(value) = store.get(Table::Log, &position.to_key())? else { return Ok(false) };
+    let Ok(record) = Record::decode(&value) else { return Ok(false) };
+    for name in &record.channels {
+        if ChannelRow::read(store, name)?.is_some_and(|row| row.floor < position) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The entries of a channel in one tier above a position, oldest first.
+pub(crate) fn entries_after(
+    id: u64,
+    from: Position,
+    tier: Tier,
+    tiers: &Tiers,
+) -> impl Iterator<Item = Result<(Position, IndexEntry), StoreError>> + use<'_> {
+    // From the position on, not from the channel's first key: what was removed lies there until it is compacted.
+    let range = (Bound::Excluded(index_key(id, from)), keys_with_prefix(&id.to_be_bytes()).1);
+    let pairs = tiers.store(tier).scan(Table::ByChannel, range, Order::Ascending);
+    pairs.filter_map(|pair| match pair {
+        Ok((key, value)) => Some(Ok((position_of_key(&key)?, IndexEntry::decode(&value)?))),
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// The oldest entries of a channel that are beyond its limits, up to `budget` of them.
+fn beyond_limits(channel: &mut Channel, tiers: &Tiers, now_ms: u64, budget: usize) -> Result<Vec<Doomed>, StoreError> {
+    let HistoryLimits { count_max, bytes_max, age_max } = channel.rule.history;
+    let (id, floor, clean) = (channel.row.id, channel.row.floor, channel.clean);
+    let mut doomed = Vec::new();
+    for tier in Tier::ALL {
+        let tally = channel.tally(tier);
+        for entry in entries_after(id, clean, tier, tiers).take(budget.saturating_sub(doomed.len())) {
+            let (position, entry) = entry?;
+            // The entry itself says how many there are from it on, whatever was removed before it.
+            let count = tally.next_number.saturating_sub(entry.number);
+            let bytes = tally.bytes_ever.saturating_sub(entry.bytes_before);
+            let too_old = entry.time_ms.saturating_add(age_max.as_millis() as u64) <= now_ms;
+            // At or below the floor: a crash came between moving the floor and removing.
+            if count <= count_max && bytes <= bytes_max && !too_old && position > floor {
+                tally.first = (entry.number, entry.bytes_before);
+                break;
+            }
+            tally.first = (entry.number + 1, entry.bytes_before + entry.bytes);
+            doomed.push(Doomed { tier, channel: id, position, shared: entry.shared });
+        }
+    }
+    Ok(doomed)
+}

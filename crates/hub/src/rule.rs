@@ -1,0 +1,172 @@
+//! Rules: what holds for all channels that match a pattern. The first rule that matches a channel counts; a channel that
+//! none matches has the default rule.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::channel::ChannelName;
+use crate::pattern::Pattern;
+
+/// How safe an acknowledged event is. A stronger class compares as greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// No position, no history, never a gap: typing notices, counts. Who isn't there misses it.
+    Transient,
+    /// Kept in memory only; a restart takes it and tells a gap.
+    Memory,
+    /// On disk, synced, before it is acknowledged and before it is delivered.
+    Durable,
+}
+
+impl Durability {
+    /// The word for it in receipts and configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Memory => "memory",
+            Self::Durable => "durable",
+        }
+    }
+}
+
+/// How much of a channel is kept. The first limit that is reached counts. Limits by count and bytes are applied in steps
+/// of a sixteenth, so a channel may hold that much more for a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryLimits {
+    /// Events kept.
+    pub count_max: u64,
+    /// How long an event is kept.
+    pub age_max: Duration,
+    /// Bytes of event data and overhead kept.
+    pub bytes_max: u64,
+}
+
+impl Default for HistoryLimits {
+    /// 100,000 events, 7 days, 64 MiB: enough to come back from a long weekend, too little for one channel to fill a disk.
+    fn default() -> Self {
+        Self { count_max: 100_000, age_max: Duration::from_secs(7 * 24 * 60 * 60), bytes_max: 64 * 1024 * 1024 }
+    }
+}
+
+/// What happens to a stream that is slower than its channels, once what it has yet to get is no longer kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// One gap is told, then the stream goes on from where history begins.
+    #[default]
+    Skip,
+    /// The stream is ended; its reader comes back when it can, and is told the gap then.
+    Close,
+}
+
+/// The settings of all channels that match a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Which channels.
+    pub pattern: Pattern,
+    /// How safe their events are.
+    pub durability: Durability,
+    /// How much of them is kept.
+    pub history: HistoryLimits,
+    /// What happens to streams that are too slow for them.
+    pub overflow: Overflow,
+    /// How often a stream that follows such a channel is sent something, if nothing else is sent. A stream takes the
+    /// shortest of its channels' heartbeats.
+    pub heartbeat: Duration,
+}
+
+/// The default heartbeat: below the idle time-outs of the usual proxies (30–60 s) and cheap enough for any number.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+impl Rule {
+    /// A rule for these channels with all defaults: durable, the default history, 15 s of heartbeat.
+    pub fn new(pattern: Pattern) -> Self {
+        Self {
+            pattern,
+            durability: Durability::Durable,
+            history: HistoryLimits::default(),
+            overflow: Overflow::default(),
+            heartbeat: HEARTBEAT,
+        }
+    }
+
+    /// The same rule with this durability.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The same rule with this history.
+    pub fn history(mut self, history: HistoryLimits) -> Self {
+        self.history = history;
+        self
+    }
+
+    /// The same rule with this overflow.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+}
+
+/// All rules of a hub, in their order.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Asked first to last.
+    rules: Vec<Arc<Rule>>,
+    /// For names beginning with `@` that no rule matched.
+    reserved: Arc<Rule>,
+    /// For all others.
+    default: Arc<Rule>,
+}
+
+impl Rules {
+    /// These rules, the first that matches counting.
+    ///
+    /// # Panics
+    ///
+    /// Never: the default patterns are valid.
+    #[expect(clippy::expect_used, reason = "the two literals are valid patterns")]
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let everything = |text| Arc::new(Rule::new(Pattern::new(text).expect("a valid pattern")));
+        Self { rules: rules.into_iter().map(Arc::new).collect(), reserved: everything("@*"), default: everything("*") }
+    }
+
+    /// The rule of a channel.
+    pub fn of(&self, channel: &ChannelName) -> &Arc<Rule> {
+        let fallback = if channel.is_reserved() { &self.reserved } else { &self.default };
+        self.rules.iter().find(|rule| rule.pattern.matches(channel)).unwrap_or(fallback)
+    }
+
+    /// The rules that channels of this pattern may have.
+    pub fn of_pattern(&self, pattern: &Pattern) -> impl Iterator<Item = &Arc<Rule>> {
+        let all = self.rules.iter().chain([&self.reserved, &self.default]);
+        all.filter(move |rule| rule.pattern.overlaps(pattern))
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_matches_counts() {
+        let pattern = |text| Pattern::new(text).unwrap();
+        let rules = Rules::new(vec![
+            Rule::new(pattern("chat:typing:*")).durability(Durability::Transient),
+            Rule::new(pattern("chat:*")).durability(Durability::Memory),
+        ]);
+        let of = |name| rules.of(&ChannelName::new(name).unwrap()).durability;
+        assert_eq!(of("chat:typing:1"), Durability::Transient);
+        assert_eq!(of("chat:1"), Durability::Memory);
+        assert_eq!(of("news"), Durability::Durable);
+        assert_eq!(of("@system/metrics"), Durability::Durable);
+        let of_pattern: Vec<_> = rules.of_pattern(&pattern("chat:1*")).map(|rule| rule.durability).collect();
+        assert_eq!(of_pattern, [Durability::Memory, Durability::Durable]);
+    }
+}

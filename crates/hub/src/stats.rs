@@ -1,0 +1,156 @@
+//! What the hub counts. Every drop, refusal and end has a counter.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::notice::GapReason;
+use crate::rule::Durability;
+
+/// Why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The reader went away.
+    Left,
+    /// The reader took nothing for too long.
+    Stalled,
+    /// The stream was too slow for a channel whose rule is to close such streams.
+    Overflow,
+    /// The hub stopped.
+    Shutdown,
+    /// History could not be read.
+    StoreFailed,
+    /// A pattern was too wide for `since=last:N`.
+    PatternTooWide,
+}
+
+impl CloseReason {
+    /// All reasons.
+    pub const ALL: [Self; 6] =
+        [Self::Left, Self::Stalled, Self::Overflow, Self::Shutdown, Self::StoreFailed, Self::PatternTooWide];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Stalled => "stalled",
+            Self::Overflow => "overflow",
+            Self::Shutdown => "shutdown",
+            Self::StoreFailed => "store_failed",
+            Self::PatternTooWide => "pattern_too_wide",
+        }
+    }
+}
+
+/// The counters, shared by all of the hub.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    published: [AtomicU64; 3],
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) streams: AtomicU64,
+    pub(crate) opened: AtomicU64,
+    pub(crate) refused_full: AtomicU64,
+    closed: [AtomicU64; 6],
+    gaps: [AtomicU64; 5],
+    pub(crate) pages: AtomicU64,
+    pub(crate) fell_behind: AtomicU64,
+}
+
+/// Adds one.
+pub(crate) fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(crate) fn published(&self, durability: Durability) {
+        let [transient, memory, durable] = &self.published;
+        bump(match durability {
+            Durability::Transient => transient,
+            Durability::Memory => memory,
+            Durability::Durable => durable,
+        });
+    }
+
+    pub(crate) fn closed(&self, reason: CloseReason) {
+        if let Some(counter) = CloseReason::ALL.iter().position(|r| *r == reason).and_then(|at| self.closed.get(at)) {
+            bump(counter);
+        }
+        self.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn gap(&self, reason: GapReason) {
+        if let Some(counter) = GapReason::ALL.iter().position(|r| *r == reason).and_then(|at| self.gaps.get(at)) {
+            bump(counter);
+        }
+    }
+}
+
+/// What the hub is and has done, at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stats {
+    /// The current epoch.
+    pub epoch: String,
+    /// The cursor of the newest event.
+    pub head: String,
+    /// Open streams.
+    pub streams: u64,
+    /// Streams opened since the start.
+    pub streams_opened: u64,
+    /// Streams refused because the hub was full.
+    pub streams_refused_full: u64,
+    /// Streams closed since the start, by reason.
+    pub streams_closed: BTreeMap<&'static str, u64>,
+    /// How often a stream was not taken up by its reader and fell behind.
+    pub fell_behind: u64,
+    /// Gaps told, by reason.
+    pub gaps: BTreeMap<&'static str, u64>,
+    /// Events published since the start, by durability.
+    pub published: BTreeMap<&'static str, u64>,
+    /// Publishes that were answered as duplicates.
+    pub duplicates: u64,
+    /// Publishes that were refused because their idempotency key was taken.
+    pub conflicts: u64,
+    /// Publishes whose outcome is unknown, or that a failed log refused.
+    pub failed: u64,
+    /// Group commits.
+    pub commits: u64,
+    /// Pages of history read for streams.
+    pub pages_read: u64,
+    /// Bytes in the window.
+    pub window_bytes: u64,
+    /// Events in the window.
+    pub window_events: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+}
+
+impl Counters {
+    /// The counters' part of the stats.
+    pub(crate) fn snapshot(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let durabilities = [Durability::Transient, Durability::Memory, Durability::Durable];
+        Stats {
+            epoch: String::new(),
+            head: String::new(),
+            streams: read(&self.streams),
+            streams_opened: read(&self.opened),
+            streams_refused_full: read(&self.refused_full),
+            streams_closed: CloseReason::ALL.iter().map(|r| r.as_str()).zip(self.closed.iter().map(read)).collect(),
+            fell_behind: read(&self.fell_behind),
+            gaps: GapReason::ALL.iter().map(|r| r.as_str()).zip(self.gaps.iter().map(read)).collect(),
+            published: durabilities.iter().map(|d| d.as_str()).zip(self.published.iter().map(read)).collect(),
+            duplicates: read(&self.duplicates),
+            conflicts: read(&self.conflicts),
+            failed: read(&self.failed),
+            commits: read(&self.commits),
+            pages_read: read(&self.pages),
+            window_bytes: 0,
+            window_events: 0,
+            disk_bytes: 0,
+        }
+    }
+}

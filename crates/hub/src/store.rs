@@ -1,0 +1,176 @@
+//! Where the log's bytes lie: a few ordered tables of keys and values, changed by atomic batches. That is all the engine
+//! asks of a disk; what the bytes mean is decided above.
+//!
+//! Two stores stand behind the trait: [`fjall`](self::fjall::FjallStore) on disk, and [`memory`](self::memory::MemoryStore)
+//! for `memory` channels and for tests. One suite, [`contract`](self::contract), holds for both.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod fjall;
+pub mod memory;
+
+/// The tables of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Position → record.
+    Log,
+    /// Channel id and position → the channel's own count, bytes and time at that event.
+    ByChannel,
+    /// Channel name → id and floor.
+    Channels,
+    /// Ordinal → random part and times of an opening of the log.
+    Epochs,
+    /// Publisher and idempotency key → what was published.
+    Idempotency,
+    /// Time and subject → nothing: what has to be looked at then.
+    Due,
+    /// What there is once: format, next channel id, time marks.
+    Meta,
+}
+
+impl Table {
+    /// All tables, in the order of their discriminants.
+    pub const ALL: [Self; 7] =
+        [Self::Log, Self::ByChannel, Self::Channels, Self::Epochs, Self::Idempotency, Self::Due, Self::Meta];
+
+    /// The table's name on disk.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::ByChannel => "by_channel",
+            Self::Channels => "channels",
+            Self::Epochs => "epochs",
+            Self::Idempotency => "idempotency",
+            Self::Due => "due",
+            Self::Meta => "meta",
+        }
+    }
+}
+
+/// One change of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// In which table.
+    pub table: Table,
+    /// Of which key.
+    pub key: Bytes,
+    /// The new value; `None` removes the key.
+    pub value: Option<Bytes>,
+}
+
+/// Changes that happen together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// In their order; of several changes of one key the last counts.
+    pub changes: Vec<Change>,
+}
+
+impl Batch {
+    /// Adds a key or gives it a new value.
+    pub fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.changes.push(Change { table, key: key.into(), value: Some(value.into()) });
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, table: Table, key: impl Into<Bytes>) {
+        self.changes.push(Change { table, key: key.into(), value: None });
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// When a batch must be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persist {
+    /// Before `commit` returns (`fdatasync`).
+    Now,
+    /// Together with some later batch, or never if the machine fails first.
+    Later,
+}
+
+/// Which way a scan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// From the least key up.
+    Ascending,
+    /// From the greatest key down.
+    Descending,
+}
+
+/// Keys from one bound to another.
+pub type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// All keys that begin with `prefix`.
+pub fn keys_with_prefix(prefix: &[u8]) -> KeyRange {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return (Bound::Included(prefix.to_vec()), Bound::Excluded(end));
+        }
+    }
+    (Bound::Included(prefix.to_vec()), Bound::Unbounded)
+}
+
+/// Keys and values in order, read as they are asked for.
+pub type Scan<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), StoreError>> + 'a>;
+
+/// A store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the folder open.
+    #[error("the data folder is in use by another process")]
+    Locked,
+    /// The folder is of another kind or version.
+    #[error("the data folder holds format {found}, which this hub can't read (it reads format {known})")]
+    Format {
+        /// What the folder says.
+        found: String,
+        /// What this hub reads.
+        known: &'static str,
+    },
+    /// The disk, the file system or the storage engine failed.
+    #[error("the store failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Ordered tables with atomic batches.
+pub trait Store: Send + Sync + 'static {
+    /// Makes all changes of the batch, or none. Readers see them once this returns.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed; whether the batch will be found after reopening is then unknown.
+    fn commit(&self, batch: Batch, persist: Persist) -> Result<(), StoreError>;
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+
+    /// The keys of a range in order, with their values.
+    fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_>;
+
+    /// Gives the space of removed keys back to the file system. May take long; called on no hot path.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    fn reclaim(&self) -> Result<(), StoreError>;
+
+    /// Bytes on disk.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    fn disk_bytes(&self) -> Result<u64, StoreError>;
+}

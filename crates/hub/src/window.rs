@@ -1,0 +1,151 @@
+//! The newest part of the log, in memory, for all streams together. The writer appends; everybody else reads. Bounded in
+//! bytes: the oldest entries leave, and who still needed them reads history.
+//!
+//! The window knows no streams. Its places are slots, counted from the start of the process, since transient events have
+//! no position of their own.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::entry::Entry;
+use crate::position::Position;
+
+/// The newest events.
+#[derive(Debug)]
+pub struct Window {
+    inner: RwLock<Inner>,
+    /// What it may hold.
+    bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Oldest first.
+    entries: VecDeque<Arc<Entry>>,
+    /// The slot of the oldest.
+    first: u64,
+    /// What the entries weigh.
+    bytes: usize,
+    /// Every event above this position is in the window, or not yet released.
+    floor: Position,
+    /// The highest position released. The feed's readers never see beyond it.
+    head: Position,
+}
+
+/// What the window has from some slot on.
+#[derive(Debug)]
+pub enum Slots {
+    /// These entries, perhaps none, and the slot after them.
+    Entries(Vec<Arc<Entry>>),
+    /// The slot has left the window.
+    Gone,
+}
+
+impl Window {
+    /// An empty window: everything up to `head` is history.
+    pub(crate) fn new(head: Position, bytes_max: usize) -> Self {
+        let inner = Inner { entries: VecDeque::new(), first: 0, bytes: 0, floor: head, head };
+        Self { inner: RwLock::new(inner), bytes_max }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Releases a batch, whole and in order, and everything up to `head`.
+    pub(crate) fn append(&self, batch: impl IntoIterator<Item = Arc<Entry>>, head: Position) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in batch {
+            inner.bytes += entry.weight();
+            inner.entries.push_back(entry);
+        }
+        inner.head = inner.head.max(head);
+        while inner.bytes > self.bytes_max {
+            let Some(gone) = inner.entries.pop_front() else { break };
+            inner.bytes -= gone.weight();
+            inner.first += 1;
+            inner.floor = gone.position;
+        }
+    }
+
+    /// The highest position released, and the slot that the next event will have.
+    pub fn head(&self) -> (Position, u64) {
+        let inner = self.read();
+        (inner.head, inner.end())
+    }
+
+    /// Every event above this position is in the window, or not yet released.
+    pub fn floor(&self) -> Position {
+        self.read().floor
+    }
+
+    /// Up to `count` entries from `slot` on.
+    pub fn entries(&self, slot: u64, count: usize) -> Slots {
+        let inner = self.read();
+        let Some(skip) = slot.checked_sub(inner.first) else { return Slots::Gone };
+        Slots::Entries(inner.entries.iter().skip(skip as usize).take(count).cloned().collect())
+    }
+
+    /// The slot of the first event above `position`, or `None` where the window doesn't reach back that far.
+    pub fn slot_after(&self, position: Position) -> Option<u64> {
+        let inner = self.read();
+        if position < inner.floor {
+            return None;
+        }
+        Some(inner.first + inner.entries.partition_point(|entry| entry.position <= position) as u64)
+    }
+
+    /// What the entries weigh, in bytes, and how many there are.
+    pub fn size(&self) -> (usize, usize) {
+        let inner = self.read();
+        (inner.bytes, inner.entries.len())
+    }
+}
+
+impl Inner {
+    fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::ChannelName;
+    use crate::draft::{Draft, Publisher};
+    use crate::event::Event;
+    use crate::record::Record;
+    use crate::rule::Durability;
+
+    fn entry(sequence: u64, durability: Durability) -> Arc<Entry> {
+        let channels = vec![ChannelName::new("c").unwrap()];
+        let draft = Draft::new(channels, Event::text("x".repeat(100)), Publisher::Anyone).unwrap();
+        Arc::new(Entry::new(Position::new(1, sequence), 0, durability, Record::of(draft, 0)))
+    }
+
+    #[test]
+    fn the_oldest_leave_when_the_window_is_full() {
+        let weight = entry(1, Durability::Durable).weight();
+        let window = Window::new(Position::new(1, 0), weight * 3);
+        window.append((1..=5).map(|n| entry(n, Durability::Durable)), Position::new(1, 5));
+        assert_eq!(window.head(), (Position::new(1, 5), 5));
+        assert_eq!(window.floor(), Position::new(1, 2));
+        assert!(matches!(window.entries(1, 9), Slots::Gone));
+        let Slots::Entries(entries) = window.entries(2, 2) else { panic!("slot 2 is there") };
+        assert_eq!(entries.iter().map(|e| e.position.sequence()).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(window.slot_after(Position::new(1, 1)), None);
+        assert_eq!(window.slot_after(Position::new(1, 2)), Some(2));
+        assert_eq!(window.slot_after(Position::new(1, 4)), Some(4));
+        assert_eq!(window.slot_after(Position::new(1, 5)), Some(5));
+    }
+
+    #[test]
+    fn who_comes_from_history_is_not_given_transient_events_of_before() {
+        let window = Window::new(Position::new(1, 0), 1 << 20);
+        window.append(
+            [entry(1, Durability::Durable), entry(1, Durability::Transient), entry(2, Durability::Durable)],
+            Position::new(1, 2),
+        );
+        assert_eq!(window.slot_after(Position::new(1, 1)), Some(2));
+    }
+}

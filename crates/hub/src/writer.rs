@@ -1,0 +1,478 @@
+//! The log's one writer: gives positions, keeps the order, makes whole groups durable with one sync, releases them to the
+//! window. It never waits for a reader.
+//!
+//! No thread and no queue here (those are [`log`](crate::log)'s), so tests and simulations drive it step by step.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::channel::ChannelName;
+use crate::clock::Clock;
+use crate::directory::{ChannelRow, Directory, IndexEntry, index_key, position_of_key};
+use crate::draft::Draft;
+use crate::due::Due;
+use crate::entry::Entry;
+use crate::epoch::Epochs;
+use crate::floors::Floors;
+use crate::history::History;
+use crate::horizon::Horizon;
+use crate::idempotency::{Pending, Published, Verdict, store_key};
+use crate::limits::IDEMPOTENCY_WINDOW;
+use crate::position::Position;
+use crate::record::Record;
+use crate::retention::{Retention, is_over};
+use crate::rule::{Durability, Rules};
+use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
+use crate::tier::{Tier, Tiers};
+use crate::window::Window;
+
+/// Drafts that are appended together, in their order.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// What to append.
+    pub(crate) drafts: Vec<Draft>,
+    /// Whether one refusal refuses all.
+    pub(crate) atomic: bool,
+}
+
+/// Where a draft went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// Its position; none if it is transient.
+    pub(crate) position: Option<Position>,
+    /// How it is kept.
+    pub(crate) durability: Durability,
+    /// Whether it had been published before.
+    pub(crate) duplicate: bool,
+}
+
+/// Why the log did not take a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The idempotency key was used for something else within its window.
+    #[error("`idempotency_key` was used for another event within the last ten minutes")]
+    Conflict,
+    /// Another item of an atomic batch was refused.
+    #[error("nothing was published: item {0} of the batch was refused")]
+    Batch(usize),
+    /// The store failed while the event was written. It may or may not be found after a restart.
+    #[error("the store failed while the event was written; whether it was kept is unknown")]
+    OutcomeUnknown,
+    /// The log takes nothing any more: it failed before, or is closing.
+    #[error("the log takes no events at the moment")]
+    Closed,
+}
+
+/// What happened to the drafts of a group, in their order.
+pub(crate) type Outcome = Vec<Result<Placed, AppendError>>;
+
+/// The log's writer.
+pub(crate) struct Writer {
+    pub(crate) tiers: Tiers,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) epochs: Arc<Epochs>,
+    pub(crate) window: Arc<Window>,
+    pub(crate) horizon: Arc<Horizon>,
+    pub(crate) floors: Arc<Floors>,
+    /// What it knows of each channel.
+    directory: Directory,
+    /// What is to leave the log.
+    retention: Retention,
+    /// The last position given.
+    last: Position,
+    /// The random part of its epoch.
+    random: u32,
+    /// Gives the random parts of further epochs.
+    random_source: Box<dyn FnMut() -> u32 + Send>,
+    /// The time of the last event, which the next one is not before.
+    time_ms: u64,
+    /// Whether a commit failed. Then nothing is appended until the log is opened again.
+    failed: bool,
+}
+
+/// A commit in the making.
+#[derive(Default)]
+struct Commit {
+    /// Per tier.
+    batches: [Batch; 2],
+    /// What is released when it is done.
+    entries: Vec<Arc<Entry>>,
+    /// Idempotency keys.
+    pending: Pending,
+    /// Whether there is a durable event, and so a need to sync.
+    synced: bool,
+}
+
+impl Commit {
+    fn batch(&mut self, tier: Tier) -> &mut Batch {
+        let [durable, memory] = &mut self.batches;
+        if tier == Tier::Durable { durable } else { memory }
+    }
+}
+
+/// What a writer is made of.
+pub(crate) struct WriterParts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Box<dyn FnMut() -> u32 + Send>,
+    pub(crate) window_bytes: usize,
+    pub(crate) channels_max: usize,
+    pub(crate) cursor_age_max: std::time::Duration,
+}
+
+impl Writer {
+    /// Opens the log in a store: begins a new epoch, durably.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed or is of a newer format.
+    pub(crate) fn open(mut parts: WriterParts) -> Result<Self, StoreError> {
+        crate::format::check(&*parts.store)?;
+        let now_ms = parts.clock.unix_ms();
+        let epochs = Arc::new(Epochs::open(&*parts.store, now_ms, (parts.random)())?);
+        let epoch = epochs.current();
+        let last = Position::new(epoch.ordinal, 0);
+        let floors = Arc::new(Floors::open(&*parts.store)?);
+        Ok(Self {
+            directory: Directory::open(&*parts.store, parts.channels_max)?,
+            horizon: Arc::new(Horizon::open(&*parts.store, now_ms, parts.cursor_age_max)?),
+            time_ms: time_of_last(&*parts.store)?,
+            tiers: Tiers::new(parts.store),
+            rules: parts.rules,
+            clock: parts.clock,
+            epochs,
+            window: Arc::new(Window::new(last, parts.window_bytes)),
+            retention: Retention::new(floors.clone()),
+            floors,
+            last,
+            random: epoch.random,
+            random_source: parts.random,
+            failed: false,
+        })
+    }
+
+    /// Appends groups with one commit and releases them. Gives an outcome for each group, in their order.
+    pub(crate) fn append(&mut self, groups: Vec<Group>) -> Vec<Outcome> {
+        if self.failed {
+            return groups.iter().map(|group| refuse_all(group, AppendError::Closed)).collect();
+        }
+        let sizes: Vec<usize> = groups.iter().map(|group| group.drafts.len()).collect();
+        match self.try_append(groups) {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                self.fail(&error);
+                sizes.into_iter().map(|size| vec![Err(AppendError::OutcomeUnknown); size]).collect()
+            }
+        }
+    }
+
+    /// How many index entries were removed since this was asked last.
+    pub(crate) fn take_removed(&mut self) -> u64 {
+        self.retention.take_removed()
+    }
+
+    /// What reads the log that this writes.
+    pub(crate) fn history(&self) -> History {
+        History {
+            tiers: self.tiers.clone(),
+            rules: self.rules.clone(),
+            epochs: self.epochs.clone(),
+            window: self.window.clone(),
+            horizon: self.horizon.clone(),
+            floors: self.floors.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// Whether a commit failed, so that nothing is appended any more.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.failed
+    }
+
+    fn fail(&mut self, error: &StoreError) {
+        tracing::error!(error = error as &dyn std::error::Error, "the store failed; publishing stops until a restart");
+        self.failed = true;
+    }
+
+    fn try_append(&mut self, groups: Vec<Group>) -> Result<Vec<Outcome>, StoreError> {
+        self.directory.make_room();
+        let mut commit = Commit::default();
+        let mut outcomes = Vec::with_capacity(groups.len());
+        for group in groups {
+            outcomes.push(self.place_group(group, &mut commit)?);
+        }
+        self.commit(commit)?;
+        self.trim()?;
+        Ok(outcomes)
+    }
+
+    /// Makes a commit, releases its entries.
+    fn commit(&mut self, mut commit: Commit) -> Result<(), StoreError> {
+        self.retention.fill(&mut commit.batches, commit.synced, &self.tiers)?;
+        let [durable, memory] = commit.batches;
+        self.tiers.memory.commit(memory, Persist::Later)?;
+        if !durable.is_empty() || commit.synced {
+            self.tiers.durable.commit(durable, if commit.synced { Persist::Now } else { Persist::Later })?;
+        }
+        if commit.synced {
+            self.retention.synced();
+        }
+        self.window.append(commit.entries, self.last);
+        Ok(())
+    }
+
+    /// Moves the floors of channels that are beyond their limits.
+    fn trim(&mut self) -> Result<(), StoreError> {
+        if !self.retention.has_queue() {
+            return Ok(());
+        }
+        let moved = self.next_position()?;
+        let now_ms = self.now_ms();
+        self.retention.step(&mut self.directory, &self.rules, &self.tiers, now_ms, moved)
+    }
+
+    /// Now, but never before the last event.
+    fn now_ms(&self) -> u64 {
+        self.clock.unix_ms().max(self.time_ms)
+    }
+
+    /// Gives the next position; begins the next epoch where this one is full.
+    fn next_position(&mut self) -> Result<Position, StoreError> {
+        let next = match self.last.next() {
+            Some(next) => next,
+            None => {
+                let epoch = self.epochs.begin(&*self.tiers.durable, self.clock.unix_ms(), (self.random_source)())?;
+                self.random = epoch.random;
+                Position::new(epoch.ordinal, 1)
+            }
+        };
+        self.last = next;
+        Ok(next)
+    }
+
+    /// Judges the drafts of a group, then places those that are good.
+    fn place_group(&mut self, group: Group, commit: &mut Commit) -> Result<Outcome, StoreError> {
+        if group.atomic
+            && let Some(refused) = self.first_conflict(&group, commit)?
+        {
+            let outcome = |at| if at == refused { AppendError::Conflict } else { AppendError::Batch(refused) };
+            return Ok((0..group.drafts.len()).map(|at| Err(outcome(at))).collect());
+        }
+        let mut outcome = Vec::with_capacity(group.drafts.len());
+        for draft in group.drafts {
+            outcome.push(self.place(draft, commit)?);
+        }
+        Ok(outcome)
+    }
+
+    /// The first draft of a group whose idempotency key is taken, by what was published before or by the group itself.
+    fn first_conflict(&self, group: &Group, commit: &Commit) -> Result<Option<usize>, StoreError> {
+        let now_ms = self.now_ms();
+        let mut own: std::collections::HashMap<Vec<u8>, Published> = std::collections::HashMap::new();
+        for (at, draft) in group.drafts.iter().enumerate() {
+            let Some(key) = store_key(draft) else { continue };
+            let published = Published::of(draft, None, Durability::Transient, 0);
+            let differs = own.get(&key).is_some_and(|before| *before != published);
+            if differs || commit.pending.judge(&key, draft, now_ms, &self.tiers)? == Verdict::Conflict {
+                return Ok(Some(at));
+            }
+            own.insert(key, published);
+        }
+        Ok(None)
+    }
+
+    /// Gives a draft its place in a commit.
+    fn place(&mut self, draft: Draft, commit: &mut Commit) -> Result<Result<Placed, AppendError>, StoreError> {
+        let now_ms = self.now_ms();
+        let key = store_key(&draft);
+        if let Some(key) = &key {
+            match commit.pending.judge(key, &draft, now_ms, &self.tiers)? {
+                Verdict::New => {}
+                Verdict::Conflict => return Ok(Err(AppendError::Conflict)),
+                Verdict::Duplicate(Published { position, durability, .. }) => {
+                    return Ok(Ok(Placed { position, durability, duplicate: true }));
+                }
+            }
+        }
+        self.time_ms = now_ms;
+        let mut durability = Durability::Transient;
+        for name in &draft.channels {
+            let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+            durability = durability.max(channel.rule.durability);
+        }
+        let position = match Tier::of(durability) {
+            Some(_) => Some(self.next_position()?),
+            None => None,
+        };
+        if let Some(key) = key {
+            let until_ms = now_ms.saturating_add(IDEMPOTENCY_WINDOW.as_millis() as u64);
+            let published = Published::of(&draft, position, durability, until_ms);
+            let Commit { batches: [durable, memory], pending, .. } = commit;
+            let batch = if durability == Durability::Durable { durable } else { memory };
+            Due::Idempotency(key.clone()).put(until_ms, batch);
+            pending.remember(key, published, batch);
+        }
+        let record = Record::of(draft, now_ms);
+        if let (Some(position), Some(tier)) = (position, Tier::of(durability)) {
+            commit.synced |= tier == Tier::Durable;
+            self.keep(position, tier, &record, commit.batch(tier))?;
+        }
+        commit.entries.push(Arc::new(Entry::new(self.last, self.random, durability, record)));
+        Ok(Ok(Placed { position, durability, duplicate: false }))
+    }
+
+    /// Adds a record to a tier's batch: log, index, and the rows of channels that are new there.
+    fn keep(&mut self, position: Position, tier: Tier, record: &Record, batch: &mut Batch) -> Result<(), StoreError> {
+        let bytes = record.encode();
+        let size = bytes.len() as u64;
+        batch.put(Table::Log, Bytes::copy_from_slice(&position.to_key()), bytes);
+        if let Some(at_ms) = record.expires_ms {
+            Due::Event(position).put(at_ms, batch);
+        }
+        let mut is_new = false;
+        for name in &record.channels {
+            let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+            let age_max = channel.rule.history.age_max.as_millis() as u64;
+            let row = channel.row;
+            let tally = channel.tally(tier);
+            if tally.count() == 0 {
+                Due::Channel(name.clone()).put(record.time_ms.saturating_add(age_max), batch);
+            }
+            if !std::mem::replace(&mut tally.has_row, true) {
+                batch.put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), row.encode());
+                is_new = true;
+            }
+            let entry = IndexEntry {
+                number: tally.next_number,
+                bytes_before: tally.bytes_ever,
+                bytes: size,
+                time_ms: record.time_ms,
+                shared: record.channels.len() > 1,
+            };
+            tally.next_number += 1;
+            tally.bytes_ever += size;
+            batch.put(Table::ByChannel, index_key(row.id, position), entry.encode());
+            if is_over(channel, tier) {
+                self.retention.enqueue(name, channel);
+            }
+        }
+        if is_new && tier == Tier::Durable {
+            self.directory.store_next_id(batch);
+        }
+        Ok(())
+    }
+
+    /// Looks at what is due, trims, and makes floors durable that no publish took along. To be called about once a
+    /// second. Returns whether there is more to do at once.
+    pub(crate) fn sweep(&mut self) -> bool {
+        if self.failed {
+            return false;
+        }
+        self.try_sweep().unwrap_or_else(|error| {
+            self.fail(&error);
+            false
+        })
+    }
+
+    fn try_sweep(&mut self) -> Result<bool, StoreError> {
+        self.directory.make_room();
+        let now_ms = self.now_ms();
+        let mut commit = Commit::default();
+        if self.horizon.mark(now_ms, self.last, &*self.tiers.durable, commit.batch(Tier::Durable))? {
+            commit.synced = true;
+        }
+        let mut more = false;
+        for tier in Tier::ALL {
+            more |= self.take_due(tier, now_ms, commit.batch(tier))?;
+        }
+        self.trim()?;
+        commit.synced |= self.retention.has_floors();
+        self.commit(commit)?;
+        Ok(more || self.retention.has_work())
+    }
+
+    /// Takes up what is due in one tier. Returns whether there is more.
+    fn take_due(&mut self, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<bool, StoreError> {
+        let tiers = self.tiers.clone();
+        let mut scan = tiers.store(tier).scan(Table::Due, keys_with_prefix(b""), Order::Ascending);
+        for _ in 0..crate::limits::SWEEP_ENTRIES_MAX {
+            let Some(pair) = scan.next() else { return Ok(false) };
+            let (key, _) = pair?;
+            match Due::decode(&key) {
+                Some((at_ms, _)) if at_ms > now_ms => return Ok(false),
+                Some((_, Due::Event(position))) => {
+                    Retention::expire(position, tier, batch, &tiers)?;
+                }
+                Some((_, Due::Idempotency(of))) => batch.remove(Table::Idempotency, of),
+                Some((_, Due::Channel(name))) => self.look_at(&name, tier, now_ms, batch)?,
+                None => {}
+            }
+            batch.remove(Table::Due, key);
+        }
+        Ok(true)
+    }
+
+    /// Looks at a channel whose oldest event may be too old, and has it looked at again when that may be so next.
+    fn look_at(&mut self, name: &ChannelName, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<(), StoreError> {
+        let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+        let age_max = channel.rule.history.age_max.as_millis() as u64;
+        let oldest = crate::retention::entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();
+        let again_ms = match oldest.transpose()? {
+            Some((_, oldest)) if oldest.time_ms.saturating_add(age_max) > now_ms => oldest.time_ms + age_max,
+            Some(_) => {
+                self.retention.enqueue(name, channel);
+                now_ms + 1
+            }
+            // Empty. Once no cursor can be older than its floor, nobody needs to know of it any more.
+            None if channel.row.floor <= self.horizon.position() => {
+                batch.remove(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()));
+                self.directory.forget(name);
+                return Ok(());
+            }
+            None => now_ms.saturating_add(self.horizon.age_max().as_millis() as u64 / 8),
+        };
+        Due::Channel(name.clone()).put(again_ms, batch);
+        Ok(())
+    }
+
+    /// Ends the log in order: `memory` channels get floors, so that nobody has to guess what a restart took, and the
+    /// epoch is marked as closed. Nothing may be appended afterwards.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    pub(crate) fn close(&mut self) -> Result<(), StoreError> {
+        if std::mem::replace(&mut self.failed, true) {
+            return Ok(());
+        }
+        let moved = self.next_position()?;
+        let mut commit = Commit { synced: true, ..Commit::default() };
+        let batch = commit.batch(Tier::Durable);
+        for pair in self.tiers.memory.scan(Table::Channels, keys_with_prefix(b""), Order::Ascending) {
+            let (key, value) = pair?;
+            let Some(row) = ChannelRow::decode(&value) else { continue };
+            let entries = keys_with_prefix(&row.id.to_be_bytes());
+            let newest = self.tiers.memory.scan(Table::ByChannel, entries, Order::Descending).next().transpose()?;
+            let newest = newest.and_then(|(key, _)| position_of_key(&key)).unwrap_or_default();
+            let row = ChannelRow { floor: row.floor.max(newest), moved, ..row };
+            batch.put(Table::Channels, key, row.encode());
+        }
+        self.directory.store_next_id(batch);
+        self.commit(commit)?;
+        self.epochs.close(&*self.tiers.durable)
+    }
+}
+
+/// The same refusal for each draft of a group.
+fn refuse_all(group: &Group, error: AppendError) -> Outcome {
+    vec![Err(error); group.drafts.len()]
+}
+
+/// The time of the newest record in a store, or 0.
+fn time_of_last(store: &dyn Store) -> Result<u64, StoreError> {
+    let newest = store.scan(Table::Log, keys_with_prefix(b""), Order::Descending).next().transpose()?;
+    Ok(newest.and_then(|(_, value)| Record::decode(&value).ok()).map_or(0, |record| record.time_ms))
+}

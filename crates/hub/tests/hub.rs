@@ -1,0 +1,62 @@
+//! The hub as a program uses it, with its threads, on disk.
+
+use std::time::Duration;
+
+use fanfare_hub::{ChannelName, Follows, Hub, Since, Stream, Subscribe};
+
+fn follow(channel: &str, since: Since) -> Follows {
+    Follows::new(vec![(ChannelName::new(channel).unwrap(), since)], vec![])
+}
+
+/// Reads until `count` blocks with the given event field have come; gives their text.
+async fn read_until(stream: &mut Stream, end: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(end) {
+        let next = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
+        let bytes = next.unwrap_or_else(|_| panic!("{end:?} came not; only {text:?}")).expect("the stream is open");
+        text.push_str(std::str::from_utf8(&bytes).unwrap());
+    }
+    text
+}
+
+#[tokio::test]
+async fn what_is_published_reaches_a_stream_and_a_later_one_resumes_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::open(folder.path()).unwrap();
+    let mut live = hub.subscribe(Subscribe { follows: follow("news", Since::Now), ..Subscribe::default() }).unwrap();
+    read_until(&mut live, "fanfare.hello").await;
+    let mut ids = Vec::new();
+    for n in 0..10 {
+        let receipt = hub.publish("news", format!("event {n}")).await.unwrap();
+        assert_eq!((receipt.streams, receipt.durability, receipt.duplicate), (1, "durable", false));
+        ids.push(receipt.id.unwrap());
+    }
+    assert!(ids.is_sorted());
+    let text = read_until(&mut live, "data: event 9\n").await;
+    assert!(text.contains(&format!("id: {}\nchannel: news\ndata: event 3\n\n", ids[3])), "{text}");
+    drop(live);
+    hub.close().await;
+
+    let hub = Hub::open(folder.path()).unwrap();
+    let subscribe =
+        Subscribe { follows: follow("news", Since::Now), last_event_id: Some(ids[4].clone()), ..Subscribe::default() };
+    let mut resumed = hub.subscribe(subscribe).unwrap();
+    let text = read_until(&mut resumed, "data: event 9\n").await;
+    assert!(text.contains("\"resumed\":true"));
+    let got: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: event ")).collect();
+    assert_eq!(got, ["5", "6", "7", "8", "9"]);
+    assert!(!text.contains("gap"), "{text}");
+    let mut last =
+        hub.subscribe(Subscribe { follows: follow("news", Since::Last(2)), ..Subscribe::default() }).unwrap();
+    let text = read_until(&mut last, "data: event 9\n").await;
+    assert!(!text.contains("event 7") && text.contains("event 8"), "{text}");
+    hub.publish("news", "after").await.unwrap();
+    read_until(&mut last, "data: after\n").await;
+    hub.drain();
+    let mut rest = String::new();
+    while let Some(bytes) = last.next().await {
+        rest.push_str(std::str::from_utf8(&bytes).unwrap());
+    }
+    assert!(rest.contains("event: fanfare.bye") && rest.contains("retry: "), "{rest}");
+    hub.close().await;
+}
