@@ -30,7 +30,7 @@ export function publishPath(channel, name) {
  * @param {string} channel
  */
 export function historyPath(channel) {
-  return channelPath(channel, '/history', 'since=last:10');
+  return `/history?channel=${encode(channel)}&since=last:10`;
 }
 
 /**

@@ -17,6 +17,7 @@ use crate::limits::{LAST_CHANNELS_MAX, PAGE_CHANNELS_MAX, PATTERN_GAPS_MAX};
 use crate::notice::{ByeReason, GapReason};
 use crate::pattern::Pattern;
 use crate::position::Position;
+use crate::record::Record;
 use crate::rule::{Durability, Overflow};
 use crate::store::StoreError;
 use crate::tier::Tier;
@@ -142,6 +143,17 @@ impl Catchup {
     pub(crate) fn told(mut self, position: Position) -> Self {
         self.told = position;
         self
+    }
+
+    /// Whether a gap was told that covers an event, in all of its channels that are followed.
+    pub(crate) fn is_buried(&self, record: &Record, position: Position) -> bool {
+        let mut followed = record.channels.iter().filter(|name| self.follows.includes(name));
+        followed.all(|name| self.told_of.get(name).is_some_and(|told| *told >= position))
+    }
+
+    /// The end of the last gap of a channel that was told.
+    pub(crate) fn buried_upto(&self) -> Position {
+        self.told_of.values().max().copied().unwrap_or_default()
     }
 
     /// Reads the next page, up to `upto` at most.
@@ -346,17 +358,23 @@ fn channels_of(
 
 /// Above which position a channel's backfill up to `upto` begins.
 fn start(history: &History, known: Known, since: Since, upto: Position) -> Result<Position, StoreError> {
-    Ok(match since {
+    let start = match since {
         Since::Now => upto,
         Since::Start => Position::ORIGIN,
-        Since::Last(count) => history.start_of_last(known.ids, count, known.row.floor, upto)?,
-        Since::After(cursor) => cursor.position.min(upto),
+        Since::Last(count) => match history.start_of_last(known.ids, count, known.row.floor, upto)? {
+            Some(start) => start,
+            // Some of them were removed after the backfill began: the gap begins before whatever is left.
+            None if known.row.moved > upto => Position::ORIGIN,
+            None => known.row.floor,
+        },
+        Since::After(cursor) => cursor.position,
         Since::Ago(ago) => {
             // As of when the backfill began, so that a cut in the middle doesn't move the start.
             let began_ms = history.time_at(upto)?.unwrap_or_default();
-            history.position_at(began_ms.saturating_sub(ago.as_millis() as u64))?.min(upto)
+            history.position_at(began_ms.saturating_sub(ago.as_millis() as u64))?
         }
-    })
+    };
+    Ok(start.min(upto))
 }
 
 /// How a stream begins.

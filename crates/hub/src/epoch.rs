@@ -24,6 +24,13 @@ pub struct Epoch {
 }
 
 impl Epoch {
+    /// Writes it, durably.
+    fn store(self, store: &dyn Store) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.put(Table::Epochs, Bytes::copy_from_slice(&self.ordinal.to_be_bytes()), self.encode());
+        store.commit(batch, Persist::Now)
+    }
+
     fn encode(self) -> Vec<u8> {
         let mut value = self.random.to_be_bytes().to_vec();
         varint::write(self.opened_ms, &mut value);
@@ -83,7 +90,7 @@ impl Epochs {
     pub(crate) fn begin(&self, store: &dyn Store, now_ms: u64, random: u32) -> Result<Epoch, StoreError> {
         let ordinal = self.last().map_or(1, |epoch| epoch.ordinal.saturating_add(1));
         let epoch = Epoch { ordinal, random, opened_ms: now_ms, closed: false };
-        self.store(store, epoch)?;
+        epoch.store(store)?;
         self.list.write().unwrap_or_else(PoisonError::into_inner).push(epoch);
         Ok(epoch)
     }
@@ -95,15 +102,9 @@ impl Epochs {
     /// When the store failed.
     pub(crate) fn close(&self, store: &dyn Store) -> Result<(), StoreError> {
         match self.last() {
-            Some(epoch) => self.store(store, Epoch { closed: true, ..epoch }),
+            Some(epoch) => Epoch { closed: true, ..epoch }.store(store),
             None => Ok(()),
         }
-    }
-
-    fn store(&self, store: &dyn Store, epoch: Epoch) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
-        batch.put(Table::Epochs, Bytes::copy_from_slice(&epoch.ordinal.to_be_bytes()), epoch.encode());
-        store.commit(batch, Persist::Now)
     }
 
     fn last(&self) -> Option<Epoch> {

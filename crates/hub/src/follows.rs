@@ -53,8 +53,8 @@ impl std::str::FromStr for Since {
     }
 }
 
-/// Reads a duration: digits and `ms`, `s`, `m`, `h` or `d`.
-fn duration(text: &str) -> Option<Duration> {
+/// Reads a duration: digits and `ms`, `s`, `m`, `h` or `d`; `None` where it is none.
+pub fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (count, unit) = text.split_at_checked(digits)?;
     let count: u64 = count.parse().ok()?;
@@ -142,7 +142,7 @@ mod tests {
         for (text, since) in [
             ("start", Since::Start),
             ("last:10", Since::Last(10)),
-            ("5m", Since::Ago(Duration::from_secs(300))),
+            ("5m", Since::Ago(Duration::from_mins(5))),
             ("1500ms", Since::Ago(Duration::from_millis(1500))),
             ("000001-00000003-0000000002", Since::After(cursor)),
         ] {

@@ -194,15 +194,15 @@ impl History {
         Ok(page.entries)
     }
 
-    /// The position above which a channel has its last `count` events at or below `upto`.
+    /// The position above which a channel has its last `count` events at or below `upto`, or `None` where fewer are left.
     pub(crate) fn start_of_last(
         &self,
         ids: [Option<u64>; 2],
         count: u32,
         floor: Position,
         upto: Position,
-    ) -> Result<Position, StoreError> {
-        let Some(skip) = count.checked_sub(1) else { return Ok(upto) };
+    ) -> Result<Option<Position>, StoreError> {
+        let Some(skip) = count.checked_sub(1) else { return Ok(Some(upto)) };
         let mut positions = Vec::new();
         for (tier, id) in Tier::ALL.into_iter().zip(ids) {
             let Some(id) = id else { continue };
@@ -212,7 +212,7 @@ impl History {
             }
         }
         positions.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(positions.get(skip as usize).map_or(floor, |position| position.before()))
+        Ok(positions.get(skip as usize).map(|position| position.before()))
     }
 
     /// The greatest position such that every event above it is not older than `time_ms`.

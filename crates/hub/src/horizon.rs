@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_horizon_follows_the_marks_at_the_age_of_a_cursor() {
         let store = MemoryStore::default();
-        let age = Duration::from_secs(720);
+        let age = Duration::from_mins(12);
         let horizon = Horizon::open(&store, 0, age).unwrap();
         for second in 1..=1000u64 {
             let mut batch = Batch::default();

@@ -383,13 +383,8 @@ impl Hub {
             Some(id) => id.parse().map_or(LastEventId::Foreign, LastEventId::Cursor),
         };
         let stream = format!("{:032x}", rand::random::<u128>());
-        let style = Style {
-            stream: stream.clone(),
-            form,
-            hello,
-            heartbeat_style: heartbeat,
-            heartbeat: self.heartbeat_of(&follows),
-        };
+        let style =
+            Style { stream: stream.clone(), form, hello, beat: heartbeat, heartbeat: self.heartbeat_of(&follows) };
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
         let (outlet, inlet) = mailbox();
         let shard = self.shard_of(key);
@@ -397,7 +392,7 @@ impl Hub {
         bump(&self.0.counters.streams);
         shard.send(Command::Open {
             key,
-            subscription: Box::new(Subscription::new(Arc::new(follows), style)),
+            subscription: Box::new(Subscription::new(Arc::new(follows), style, self.0.history.window.head().1)),
             outlet: Box::new(outlet),
             last,
             opening: opening(self.jittered_retry()),
@@ -490,11 +485,11 @@ impl Hub {
         let shared = self.0.clone();
         let (done, joined) = tokio::sync::oneshot::channel();
         // Joining blocks, so it has a thread of its own.
-        let joiner = std::thread::Builder::new().name("close".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("close".into()).spawn(move || {
             shared.stop_threads();
             let _ = done.send(());
         });
-        if joiner.is_ok() {
+        if thread.is_ok() {
             let _ = joined.await;
         }
     }

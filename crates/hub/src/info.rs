@@ -114,7 +114,9 @@ impl Hub {
         let known = history.row(name)?;
         let above = match query.since {
             Since::Now | Since::Start => Position::ORIGIN,
-            Since::Last(count) => history.start_of_last(known.ids, count, known.row.floor, head)?,
+            Since::Last(count) => {
+                history.start_of_last(known.ids, count, known.row.floor, head)?.unwrap_or(known.row.floor)
+            }
             Since::After(cursor) => place(cursor, "`since`")?,
             Since::Ago(ago) => history.position_ago(ago)?,
         };

@@ -1,4 +1,4 @@
-//! Whether bytes are JSON that every reader can take: well formed, and nested no deeper than serde_json follows (128).
+//! Whether bytes are JSON that every reader can take: well formed, and nested no deeper than `serde_json` follows (128).
 //! `serde::de::IgnoredAny` would not do: what is ignored is skipped without a look at its depth.
 
 use std::fmt;

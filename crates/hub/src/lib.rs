@@ -54,6 +54,8 @@ mod retention;
 pub mod rule;
 mod shard;
 mod shard_thread;
+#[cfg(test)]
+mod simulation;
 pub mod stats;
 pub mod store;
 pub mod stream;

@@ -4,6 +4,11 @@
 
 use std::time::Duration;
 
+/// The limit that holds, or a small one in the crate's own tests, so that simulations meet every edge of paging.
+const fn in_tests(small: usize, real: usize) -> usize {
+    if cfg!(test) { small } else { real }
+}
+
 /// Longest channel name or pattern, in bytes. Long enough for a URL as a name, short enough for an index key.
 pub const CHANNEL_BYTES_MAX: usize = 255;
 
@@ -20,13 +25,13 @@ pub const EVENT_CHANNELS_MAX: usize = 100;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// How long an idempotency key is remembered: longer than any sensible publisher retries.
-pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(10 * 60);
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_mins(10);
 
 /// Least `retry` a publisher may send to browsers. Below this one tab makes thousands of requests a minute.
 pub const RETRY_MIN: Duration = Duration::from_millis(500);
 
 /// Greatest `retry` a publisher may send to browsers: a typing error must not silence a page for a day.
-pub const RETRY_MAX: Duration = Duration::from_secs(10 * 60);
+pub const RETRY_MAX: Duration = Duration::from_mins(10);
 
 /// Most events in one batch. A batch is one write and one release; a larger one would hold up everybody else.
 pub const BATCH_EVENTS_MAX: usize = 1_000;
@@ -41,10 +46,10 @@ pub const LAST_MAX: u32 = 10_000;
 pub const LAST_CHANNELS_MAX: usize = 10_000;
 
 /// Channels of one pattern for which a gap is told one by one; beyond this one gap is told for the whole pattern.
-pub const PATTERN_GAPS_MAX: usize = 100;
+pub const PATTERN_GAPS_MAX: usize = in_tests(3, 100);
 
 /// How old a cursor may be. Floors of channels that fell silent are kept this long; older cursors gap (`expired`).
-pub const CURSOR_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const CURSOR_AGE_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// Drafts that may wait for the writer. Publishers beyond this wait for a place.
 pub const QUEUE_DRAFTS_MAX: usize = 8_192;
@@ -62,7 +67,7 @@ pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const WINDOW_BYTES: usize = 64 * 1024 * 1024;
 
 /// Events in one page of history, read for one stream.
-pub const PAGE_EVENTS_MAX: usize = 512;
+pub const PAGE_EVENTS_MAX: usize = in_tests(5, 512);
 
 /// Bytes in one page of history, read for one stream (256 KiB): with the number of reader threads and of streams that
 /// hold a page, this bounds the memory of catching up.
@@ -70,19 +75,19 @@ pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// Log records looked at for one page when a pattern is too wide for the channel index. The page then ends early and
 /// the stream goes on from there, so that one wide pattern can't hold a reader thread.
-pub const PAGE_RECORDS_SCANNED_MAX: usize = 16_384;
+pub const PAGE_RECORDS_SCANNED_MAX: usize = in_tests(16, 16_384);
 
 /// Channels that one page merges through the index; wider subscriptions scan the log instead.
-pub const PAGE_CHANNELS_MAX: usize = 256;
+pub const PAGE_CHANNELS_MAX: usize = in_tests(6, 256);
 
 /// Events in one answer of the history endpoint.
 pub const HISTORY_EVENTS_MAX: usize = 1_000;
 
 /// Entries that a shard takes from the window in one pass.
-pub const PASS_ENTRIES_MAX: usize = 256;
+pub const PASS_ENTRIES_MAX: usize = in_tests(4, 256);
 
 /// What a response body holds at most before its stream counts as behind (plus at most one event).
-pub const BODY_BYTES_MAX: usize = 16 * 1024;
+pub const BODY_BYTES_MAX: usize = in_tests(600, 16 * 1024);
 
 /// Channels whose state the writer keeps in memory; the ones longest unused are read from the store again.
 pub const ACTIVE_CHANNELS_MAX: usize = 100_000;

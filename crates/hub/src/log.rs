@@ -29,7 +29,7 @@ struct Append {
     bytes: usize,
     answer: oneshot::Sender<Outcome>,
     /// Given back when the group has left the queue for good.
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 /// The log's door. Cheap to share.
@@ -71,7 +71,7 @@ impl Log {
             return refused(AppendError::Closed);
         };
         let (answer, outcome) = oneshot::channel();
-        let append = Append { group: Group { drafts, atomic }, bytes, answer, _room: room };
+        let append = Append { group: Group { drafts, atomic }, bytes, answer, room };
         if self.queue.send(Command::Append(append)).await.is_err() {
             return refused(AppendError::Closed);
         }
@@ -164,9 +164,9 @@ impl Loop {
         }
         let mut groups = Vec::with_capacity(appends.len());
         let mut answers = Vec::with_capacity(appends.len());
-        for Append { group, answer, _room, .. } in appends {
+        for Append { group, answer, room, .. } in appends {
             groups.push(group);
-            answers.push((answer, _room));
+            answers.push((answer, room));
         }
         let outcomes = self.writer.append(groups);
         bump(&self.counters.commits);

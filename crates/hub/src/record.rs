@@ -221,8 +221,9 @@ mod tests {
 
     #[test]
     fn format_1_stays_as_it_was_released() {
-        let hex: String = sample().encode().iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, SAMPLE.split_whitespace().collect::<String>());
+        let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+        let released: Vec<u8> = SAMPLE.as_bytes().chunks(2).map(hex).collect();
+        assert_eq!(sample().encode(), released);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct HistoryLimits {
 impl Default for HistoryLimits {
     /// 100,000 events, 7 days, 64 MiB: enough to come back from a long weekend, too little for one channel to fill a disk.
     fn default() -> Self {
-        Self { count_max: 100_000, age_max: Duration::from_secs(7 * 24 * 60 * 60), bytes_max: 64 * 1024 * 1024 }
+        Self { count_max: 100_000, age_max: Duration::from_hours(7 * 24), bytes_max: 64 * 1024 * 1024 }
     }
 }
 
@@ -112,7 +112,7 @@ impl Rule {
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Asked first to last.
-    rules: Vec<Arc<Rule>>,
+    ordered: Vec<Arc<Rule>>,
     /// For names beginning with `@` that no rule matched.
     reserved: Arc<Rule>,
     /// For all others.
@@ -128,18 +128,22 @@ impl Rules {
     #[expect(clippy::expect_used, reason = "the two literals are valid patterns")]
     pub fn new(rules: Vec<Rule>) -> Self {
         let everything = |text| Arc::new(Rule::new(Pattern::new(text).expect("a valid pattern")));
-        Self { rules: rules.into_iter().map(Arc::new).collect(), reserved: everything("@*"), default: everything("*") }
+        Self {
+            ordered: rules.into_iter().map(Arc::new).collect(),
+            reserved: everything("@*"),
+            default: everything("*"),
+        }
     }
 
     /// The rule of a channel.
     pub fn of(&self, channel: &ChannelName) -> &Arc<Rule> {
         let fallback = if channel.is_reserved() { &self.reserved } else { &self.default };
-        self.rules.iter().find(|rule| rule.pattern.matches(channel)).unwrap_or(fallback)
+        self.ordered.iter().find(|rule| rule.pattern.matches(channel)).unwrap_or(fallback)
     }
 
     /// The rules that channels of this pattern may have.
     pub fn of_pattern(&self, pattern: &Pattern) -> impl Iterator<Item = &Arc<Rule>> {
-        let all = self.rules.iter().chain([&self.reserved, &self.default]);
+        let all = self.ordered.iter().chain([&self.reserved, &self.default]);
         all.filter(move |rule| rule.pattern.overlaps(pattern))
     }
 }

@@ -275,11 +275,11 @@ impl Shard {
     /// The shard was slower than the whole window: its live streams go on from history.
     fn fall_below(&mut self) {
         tracing::warn!("a shard fell behind the window; its streams go on from history");
-        for (key, stream) in &mut self.streams {
-            if let Some(catchup) = stream.subscription.fall_below(self.position) {
-                self.jobs.push(Job { key: *key, work: Work::Page(catchup) });
-            }
-        }
+        let fallen = self.streams.iter_mut().filter_map(|(key, stream)| {
+            stream.subscription.fall_below(self.position).map(|catchup| Job { key: *key, work: Work::Page(catchup) })
+        });
+        self.jobs.extend(fallen);
+        self.jobs.sort_by_key(|job| job.key);
         let (position, slot) = self.window.head();
         self.position = self.position.max(position);
         self.slot = slot;
@@ -349,7 +349,8 @@ fn offer(
     for (channel, name) in entry.record.channels.iter().enumerate() {
         for key in index.followers(name) {
             let Some(stream) = streams.get_mut(&key) else { continue };
-            if !stream.subscription.is_live() || stream.offered.replace(slot) == Some(slot) {
+            let wants = stream.subscription.is_live() && stream.subscription.is_for_it(entry.durability, slot);
+            if !wants || stream.offered.replace(slot) == Some(slot) {
                 continue;
             }
             if stream.batch.is_empty() {

@@ -40,7 +40,7 @@ pub(crate) struct Style {
     pub(crate) stream: String,
     pub(crate) form: Form,
     pub(crate) hello: HelloStyle,
-    pub(crate) heartbeat_style: HeartbeatStyle,
+    pub(crate) beat: HeartbeatStyle,
     /// How often it is sent something.
     pub(crate) heartbeat: Duration,
 }
@@ -61,8 +61,8 @@ enum Place {
     Beginning,
     /// In history, with a page to send; somebody reads the next one when `catchup` is away.
     History { catchup: Option<Box<Catchup>>, page: VecDeque<(Arc<Entry>, usize)> },
-    /// Behind, within the window.
-    Window { slot: u64 },
+    /// Behind, within the window. What gaps were told of on the way here is not sent any more, even if the window has it.
+    Window { slot: u64, buried: Option<Box<Catchup>> },
     /// Where the shard is.
     Live,
 }
@@ -75,8 +75,10 @@ pub(crate) struct Subscription {
     place: Place,
     /// What must be sent before anything else: hello, gaps.
     first: VecDeque<Bytes>,
-    /// Everything up to here was sent, of what is followed. While live, the shard's position counts instead.
+    /// Everything up to here was sent, of what is followed. While live, the shard's position counts where it is higher.
     sent: Position,
+    /// Transient events before this slot were published when the stream was not there, and are not for it.
+    opened: u64,
     /// Where the live part goes on, while a backfill is sent.
     backfill_upto: Option<Position>,
     /// The last id that the client was sent.
@@ -108,13 +110,14 @@ const FOREIGN: Cursor = Cursor { position: Position::ORIGIN, random: 0, backfill
 
 impl Subscription {
     /// A subscription that waits for its beginning.
-    pub(crate) fn new(follows: Arc<Follows>, style: Style) -> Self {
+    pub(crate) fn new(follows: Arc<Follows>, style: Style, opened: u64) -> Self {
         Self {
             follows,
             style,
             place: Place::Beginning,
             first: VecDeque::new(),
             sent: Position::ORIGIN,
+            opened,
             backfill_upto: None,
             told: None,
             end: None,
@@ -186,7 +189,7 @@ impl Subscription {
     pub(crate) fn cursor(&self, view: &View<'_>) -> Cursor {
         match self.backfill_upto {
             Some(upto) => view.epochs.cursor(upto, Some(self.sent.min(upto))),
-            None if self.is_live() => view.epochs.cursor(view.position, None),
+            None if self.is_live() => view.epochs.cursor(view.position.max(self.sent), None),
             None => view.epochs.cursor(self.sent, None),
         }
     }
@@ -219,9 +222,9 @@ impl Subscription {
                         }
                     }
                 },
-                Place::Window { slot } => {
-                    let slot = *slot;
-                    if let Some(stop) = self.pull_window(slot, view, &mut budget, out) {
+                Place::Window { slot, buried } => {
+                    let (slot, buried) = (*slot, buried.take());
+                    if let Some(stop) = self.pull_window(slot, buried, view, &mut budget, out) {
                         return stop;
                     }
                 }
@@ -258,7 +261,8 @@ impl Subscription {
                 Some(Pull::Ahead)
             }
             Some(slot) => {
-                self.place = Place::Window { slot };
+                let buried = (catchup.buried_upto() > self.sent).then_some(catchup);
+                self.place = Place::Window { slot, buried };
                 None
             }
             None => Some(Pull::Page(catchup)),
@@ -269,6 +273,7 @@ impl Subscription {
     fn pull_window(
         &mut self,
         mut slot: u64,
+        mut buried: Option<Box<Catchup>>,
         view: &View<'_>,
         budget: &mut usize,
         out: &mut Vec<Bytes>,
@@ -281,8 +286,10 @@ impl Subscription {
         };
         for entry in entries {
             slot += 1;
-            if let Some(channel) = self.follows.channel_of(&entry.record)
+            if self.is_for_it(entry.durability, slot - 1)
                 && (entry.position > self.sent || entry.durability == Durability::Transient)
+                && let Some(channel) = self.follows.channel_of(&entry.record)
+                && !buried.as_ref().is_some_and(|catchup| catchup.is_buried(&entry.record, entry.position))
             {
                 let frame = entry.frame(self.style.form, channel).bytes.clone();
                 *budget = budget.saturating_sub(frame.len());
@@ -294,13 +301,18 @@ impl Subscription {
                 break;
             }
         }
-        if slot >= view.slot {
+        buried = buried.filter(|catchup| catchup.buried_upto() > self.sent);
+        let (is_level, is_clear) = (slot >= view.slot, buried.is_none());
+        self.place = if is_level && is_clear { Place::Live } else { Place::Window { slot, buried } };
+        if is_level {
             self.sent = self.sent.max(view.position);
-            self.place = Place::Live;
-        } else {
-            self.place = Place::Window { slot };
         }
-        None
+        (is_level && !is_clear).then_some(Pull::Ahead)
+    }
+
+    /// Whether an entry at `slot` is for this stream at all: transient ones only if it was there.
+    pub(crate) fn is_for_it(&self, durability: Durability, slot: u64) -> bool {
+        durability != Durability::Transient || slot >= self.opened
     }
 
     /// The frame of an entry that the shard brings to a live stream.
@@ -311,12 +323,13 @@ impl Subscription {
 
     /// The reader of a live stream didn't take `entry`, at `slot`, and what follows: the stream is behind from there on.
     pub(crate) fn fall_behind(&mut self, slot: u64, entry: &Entry) {
-        self.sent = match entry.durability {
+        let sent = match entry.durability {
             Durability::Transient => entry.position,
             Durability::Memory | Durability::Durable => entry.position.before(),
         };
+        self.sent = self.sent.max(sent);
         self.told = None;
-        self.place = Place::Window { slot };
+        self.place = Place::Window { slot, buried: None };
     }
 
     /// The shard itself fell out of the window: a live stream goes on from history, from `position` on.
@@ -324,9 +337,9 @@ impl Subscription {
         if !self.is_live() {
             return None;
         }
-        self.sent = position;
+        self.sent = self.sent.max(position);
         self.place = Place::History { catchup: None, page: VecDeque::new() };
-        Some(Box::new(Catchup::resume(self.follows.clone(), position, true)))
+        Some(Box::new(Catchup::resume(self.follows.clone(), self.sent, true)))
     }
 
     /// A sign of life. In its plain form a comment, or, where the cursor has moved since the client last heard of it, a
@@ -334,7 +347,7 @@ impl Subscription {
     pub(crate) fn ping(&mut self, time_ms: u64, view: &View<'_>) -> Bytes {
         let cursor = self.cursor(view);
         let moved = self.told.replace(cursor) != Some(cursor);
-        match self.style.heartbeat_style {
+        match self.style.beat {
             HeartbeatStyle::Event => Notice::Ping { time_ms }.encode(Some(cursor)),
             HeartbeatStyle::Comment if moved => Notice::Cursor.encode(Some(cursor)),
             HeartbeatStyle::Comment => Bytes::from_static(b":\n\n"),

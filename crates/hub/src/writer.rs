@@ -82,6 +82,8 @@ pub(crate) struct Writer {
     retention: Retention,
     /// The last position given.
     last: Position,
+    /// The position of the last event, which transient events after it are said to have.
+    last_event: Position,
     /// The random part of its epoch.
     random: u32,
     /// Gives the random parts of further epochs.
@@ -148,6 +150,7 @@ impl Writer {
             retention: Retention::new(floors.clone()),
             floors,
             last,
+            last_event: last,
             random: epoch.random,
             random_source: parts.random,
             failed: false,
@@ -241,13 +244,12 @@ impl Writer {
 
     /// Gives the next position; begins the next epoch where this one is full.
     fn next_position(&mut self) -> Result<Position, StoreError> {
-        let next = match self.last.next() {
-            Some(next) => next,
-            None => {
-                let epoch = self.epochs.begin(&*self.tiers.durable, self.clock.unix_ms(), (self.random_source)())?;
-                self.random = epoch.random;
-                Position::new(epoch.ordinal, 1)
-            }
+        let next = if let Some(next) = self.last.next() {
+            next
+        } else {
+            let epoch = self.epochs.begin(&*self.tiers.durable, self.clock.unix_ms(), (self.random_source)())?;
+            self.random = epoch.random;
+            Position::new(epoch.ordinal, 1)
         };
         self.last = next;
         Ok(next)
@@ -320,7 +322,8 @@ impl Writer {
             commit.synced |= tier == Tier::Durable;
             self.keep(position, tier, &record, commit.batch(tier))?;
         }
-        commit.entries.push(Arc::new(Entry::new(self.last, self.random, durability, record)));
+        self.last_event = position.unwrap_or(self.last_event);
+        commit.entries.push(Arc::new(Entry::new(self.last_event, self.random, durability, record)));
         Ok(Ok(Placed { position, durability, duplicate: false }))
     }
 
@@ -448,9 +451,10 @@ impl Writer {
         if std::mem::replace(&mut self.failed, true) {
             return Ok(());
         }
+        // First the floors that wait, or they would come after those made here and take them back.
+        self.commit(Commit { synced: true, ..Commit::default() })?;
         let moved = self.next_position()?;
-        let mut commit = Commit { synced: true, ..Commit::default() };
-        let batch = commit.batch(Tier::Durable);
+        let mut batch = Batch::default();
         for pair in self.tiers.memory.scan(Table::Channels, keys_with_prefix(b""), Order::Ascending) {
             let (key, value) = pair?;
             let Some(row) = ChannelRow::decode(&value) else { continue };
@@ -460,8 +464,8 @@ impl Writer {
             let row = ChannelRow { floor: row.floor.max(newest), moved, ..row };
             batch.put(Table::Channels, key, row.encode());
         }
-        self.directory.store_next_id(batch);
-        self.commit(commit)?;
+        self.directory.store_next_id(&mut batch);
+        self.tiers.durable.commit(batch, Persist::Now)?;
         self.epochs.close(&*self.tiers.durable)
     }
 }

@@ -1,0 +1,366 @@
+//! The whole engine, without threads and with a clock that stands still, against a naive reference: random publishes,
+//! cuts, stalls, retention, restarts and crashes, channels that appear, all classes of durability. One number decides a
+//! whole run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::channel::ChannelName;
+use crate::clock::{Clock, ManualClock};
+use crate::draft::{Draft, Publisher};
+use crate::event::Event;
+use crate::history::History;
+use crate::index::StreamKey;
+use crate::pattern::Pattern;
+use crate::position::Position;
+use crate::rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
+use crate::shard::{Job, Shard, ShardSettings};
+use crate::stats::Counters;
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
+use crate::writer::{Group, Writer, WriterParts};
+
+mod client;
+mod reference;
+
+use client::Client;
+use reference::Reference;
+
+const CHANNELS: [&str; 12] = ["a", "b", "m1", "m2", "t1", "r:1", "r:2", "r:3", "r:4", "o1", "x:1", "x:2"];
+
+fn name(text: &str) -> ChannelName {
+    ChannelName::new(text).unwrap()
+}
+
+fn rules() -> Arc<Rules> {
+    let rule = |pattern, durability, count_max, age_s| {
+        let age_max = Duration::from_secs(age_s);
+        Rule::new(Pattern::new(pattern).unwrap()).durability(durability).history(HistoryLimits {
+            count_max,
+            age_max,
+            ..HistoryLimits::default()
+        })
+    };
+    Arc::new(Rules::new(vec![
+        rule("m*", Durability::Memory, 6, 10_000),
+        rule("t*", Durability::Transient, 6, 10_000),
+        rule("r:*", Durability::Durable, 4, 10_000),
+        rule("o*", Durability::Durable, 3, 10_000).overflow(Overflow::Close),
+        rule("x:*", Durability::Durable, 1_000, 60),
+    ]))
+}
+
+/// A hub in pieces, with everything around it.
+struct World {
+    rng: StdRng,
+    clock: Arc<ManualClock>,
+    disk: Arc<MemoryStore>,
+    writer: Writer,
+    history: History,
+    shards: Vec<Shard>,
+    /// Reads that nobody has done yet, with their shard.
+    jobs: Vec<(usize, Job)>,
+    clients: Vec<Client>,
+    reference: Reference,
+    next_key: StreamKey,
+    window_bytes: usize,
+    cursor_age_max: Duration,
+    /// What happened, for comparing two runs.
+    trace: Vec<String>,
+}
+
+fn open_writer(disk: &Arc<MemoryStore>, clock: &Arc<ManualClock>, seed: u64, window: usize, age: Duration) -> Writer {
+    let mut rng = StdRng::seed_from_u64(seed);
+    Writer::open(WriterParts {
+        store: disk.clone() as Arc<dyn Store>,
+        rules: rules(),
+        clock: clock.clone(),
+        random: Box::new(move || rng.random()),
+        window_bytes: window,
+        channels_max: 6,
+        cursor_age_max: age,
+    })
+    .unwrap()
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let disk = Arc::new(MemoryStore::forgetful());
+        let window_bytes = *[0, 3_000, 20_000, 1 << 20].get(rng.random_range(0..4)).unwrap();
+        let cursor_age_max = Duration::from_secs(if rng.random_bool(0.3) { 400 } else { 1_000_000 });
+        let writer = open_writer(&disk, &clock, rng.random(), window_bytes, cursor_age_max);
+        let history = writer.history();
+        let clients = (0..rng.random_range(1..6)).map(|_| Client::random(&mut rng)).collect();
+        let mut world = Self {
+            rng,
+            clock,
+            disk,
+            writer,
+            history,
+            shards: Vec::new(),
+            jobs: Vec::new(),
+            clients,
+            reference: Reference::default(),
+            next_key: 0,
+            window_bytes,
+            cursor_age_max,
+            trace: Vec::new(),
+        };
+        world.start_shards();
+        world
+    }
+
+    fn start_shards(&mut self) {
+        let settings = ShardSettings {
+            stall_max: Duration::from_secs(30),
+            bye_retry: (Duration::from_secs(3), Duration::from_secs(6)),
+        };
+        let new = |seed: u64| {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let (window, epochs) = (self.writer.window.clone(), self.writer.epochs.clone());
+            let random = Box::new(move || rng.random::<f64>());
+            Shard::new(window, epochs, Arc::<Counters>::default(), settings, random, self.clock.elapsed())
+        };
+        self.shards = vec![new(1), new(2)];
+        self.jobs.clear();
+    }
+
+    /// One random thing happens.
+    fn step(&mut self) {
+        match self.rng.random_range(0..100) {
+            0..30 => self.publish(),
+            30..40 => {
+                let which = self.rng.random_range(0..self.shards.len());
+                let now = self.clock.elapsed();
+                self.shards[which].pass(now);
+            }
+            40..60 => self.read_one(),
+            60..80 => self.network(),
+            80..86 => self.connect_or_cut(),
+            86..90 => self.clock.advance(Duration::from_millis(self.rng.random_range(1..20_000))),
+            90..94 => {
+                self.writer.sweep();
+            }
+            94..97 => {
+                let (now, time) = (self.clock.elapsed(), self.clock.unix_ms());
+                self.shards.iter_mut().for_each(|shard| shard.tick(now, time));
+            }
+            97 if self.rng.random_bool(0.5) => self.restart(),
+            _ => {}
+        }
+        self.gather_jobs();
+    }
+
+    fn publish(&mut self) {
+        let groups = self.rng.random_range(1..4);
+        let mut batch = Vec::new();
+        let mut sent = Vec::new();
+        for _ in 0..groups {
+            let mut drafts = Vec::new();
+            for _ in 0..self.rng.random_range(1..6) {
+                let count = if self.rng.random_bool(0.2) { self.rng.random_range(2..4) } else { 1 };
+                let channels: Vec<ChannelName> =
+                    (0..count).map(|_| name(CHANNELS[self.rng.random_range(0..CHANNELS.len())])).collect();
+                let number = self.reference.next_number();
+                let mut event = Event::text(number.to_string());
+                if self.rng.random_bool(0.05) {
+                    event = event.ttl(Duration::from_secs(self.rng.random_range(1..100)));
+                }
+                let draft = Draft::new(channels, event, Publisher::Anyone).unwrap();
+                sent.push((number, draft.channels.clone(), draft.event.ttl));
+                drafts.push(draft);
+            }
+            batch.push(Group { drafts, atomic: self.rng.random_bool(0.2) });
+        }
+        let outcomes = self.writer.append(batch);
+        for ((number, channels, ttl), placed) in sent.into_iter().zip(outcomes.into_iter().flatten()) {
+            let placed = placed.expect("a working store takes everything");
+            self.reference.add(number, channels, placed.position, placed.durability, ttl, self.clock.unix_ms());
+        }
+    }
+
+    fn gather_jobs(&mut self) {
+        for (at, shard) in self.shards.iter_mut().enumerate() {
+            self.jobs.extend(shard.take_jobs().into_iter().map(|job| (at, job)));
+        }
+    }
+
+    /// Does one of the reads, any of them.
+    fn read_one(&mut self) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let (shard, Job { key, work }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
+        let answer = work.run(&self.history);
+        if self.rng.random_bool(0.3) {
+            // Between reading and the answer's arrival anything may happen.
+            self.publish();
+            self.writer.sweep();
+        }
+        self.shards[shard].answer(key, answer, self.clock.elapsed());
+    }
+
+    /// Some bytes come through to a client, perhaps half a block.
+    fn network(&mut self) {
+        let which = self.rng.random_range(0..self.clients.len());
+        let count = if self.rng.random_bool(0.3) { self.rng.random_range(1..200) } else { usize::MAX };
+        self.carry(which, count);
+    }
+
+    fn carry(&mut self, which: usize, count: usize) {
+        let client = &mut self.clients[which];
+        client.receive(count, &self.reference, &mut self.trace);
+        if let (true, Some((shard, key))) = (client.take_room(), client.connection) {
+            self.shards[shard].ready(key, self.clock.elapsed());
+        }
+        if client.has_ended() {
+            client.cut();
+        }
+    }
+
+    fn connect_or_cut(&mut self) {
+        let which = self.rng.random_range(0..self.clients.len());
+        let now = self.clock.elapsed();
+        if let Some((shard, key)) = self.clients[which].connection {
+            self.shards[shard].close(key, crate::stats::CloseReason::Left);
+            self.clients[which].cut();
+        } else {
+            self.connect(which, now);
+        }
+    }
+
+    fn connect(&mut self, which: usize, now: Duration) {
+        let shard = self.rng.random_range(0..self.shards.len());
+        let key = self.next_key;
+        self.next_key += 1;
+        let floors = self.floors();
+        let client = &mut self.clients[which];
+        let (_, slot) = self.writer.window.head();
+        let (subscription, outlet, last) = client.connect(shard, key, floors, slot);
+        let opening = bytes::Bytes::from_static(b": fanfare\nretry: 3000\n");
+        self.shards[shard].open(key, subscription, outlet, last, opening, now);
+    }
+
+    /// The floors of all channels as stored.
+    fn floors(&self) -> HashMap<ChannelName, Position> {
+        CHANNELS.iter().map(|c| (name(c), self.history.row(&name(c)).unwrap().row.floor)).collect()
+    }
+
+    /// The hub ends, in order or not, and comes back, now and then with an empty disk.
+    fn restart(&mut self) {
+        for client in &mut self.clients {
+            // What was on its way may still arrive, or not.
+            client.receive(self.rng.random_range(0..2_000), &self.reference, &mut self.trace);
+            client.cut();
+        }
+        match self.rng.random_range(0..10) {
+            0..5 => {
+                self.writer.close().unwrap();
+                self.reference.restarted(true);
+                self.trace.push("restart".into());
+            }
+            5..9 => {
+                self.disk.forget();
+                self.reference.restarted(false);
+                self.trace.push("crash".into());
+            }
+            _ => {
+                self.disk = Arc::new(MemoryStore::forgetful());
+                self.reference.forget_all();
+                self.clients.iter_mut().for_each(Client::log_is_new);
+                self.trace.push("new disk".into());
+            }
+        }
+        self.clock.advance(Duration::from_millis(self.rng.random_range(0..5_000)));
+        let seed = self.rng.random();
+        self.writer = open_writer(&self.disk, &self.clock, seed, self.window_bytes, self.cursor_age_max);
+        self.history = self.writer.history();
+        self.start_shards();
+    }
+
+    /// Lets everything come to rest: all connected, all read, all carried.
+    fn settle(&mut self) {
+        let now = self.clock.elapsed();
+        for _ in 0..100_000 {
+            for which in 0..self.clients.len() {
+                if self.clients[which].connection.is_none() {
+                    self.connect(which, now);
+                }
+            }
+            self.shards.iter_mut().for_each(|shard| shard.pass(now));
+            self.gather_jobs();
+            let idle = self.jobs.is_empty();
+            for (shard, Job { key, work }) in std::mem::take(&mut self.jobs) {
+                let answer = work.run(&self.history);
+                self.shards[shard].answer(key, answer, now);
+            }
+            let mut carried = false;
+            for which in 0..self.clients.len() {
+                carried |= self.clients[which].has_bytes();
+                self.carry(which, usize::MAX);
+            }
+            self.gather_jobs();
+            if idle && !carried && self.jobs.is_empty() && self.clients.iter().all(|c| c.connection.is_some()) {
+                return;
+            }
+        }
+        panic!("the hub never comes to rest");
+    }
+
+    fn check(&self) {
+        for client in &self.clients {
+            client.check(&self.reference, &self.floors(), self.clock.unix_ms());
+        }
+        self.reference.check_kept(&self.history, self.clock.unix_ms());
+    }
+}
+
+/// Runs a whole world; gives what happened.
+fn run(seed: u64, steps: usize) -> Vec<String> {
+    let mut world = World::new(seed);
+    for _ in 0..steps {
+        world.step();
+    }
+    world.settle();
+    world.check();
+    world.trace
+}
+
+/// Says which run it was, if one fails.
+fn run_named(seed: u64, steps: usize) {
+    let result = std::panic::catch_unwind(|| run(seed, steps));
+    if let Err(panic) = result {
+        eprintln!("simulation failed; repeat it with FANFARE_SEED={seed}");
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn first_seed() -> Option<u64> {
+    std::env::var("FANFARE_SEED").ok().and_then(|seed| seed.parse().ok())
+}
+
+#[test]
+fn no_event_is_lost_or_doubled_and_every_gap_is_due() {
+    if let Some(seed) = first_seed() {
+        return run_named(seed, 600);
+    }
+    let runs = if std::env::var_os("FANFARE_LONG").is_some() { 20_000 } else { 300 };
+    for seed in 0..runs {
+        run_named(seed, 600);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [1, 2, 3, 4, 5] {
+        let (first, second) = (run(seed, 400), run(seed, 400));
+        assert!(!first.is_empty());
+        assert_eq!(first, second, "seed {seed}");
+    }
+}

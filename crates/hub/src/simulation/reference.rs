@@ -1,0 +1,101 @@
+//! What a hub should have done, kept as naively as possible: a list of everything that was ever published.
+
+use std::time::Duration;
+
+use crate::channel::ChannelName;
+use crate::history::{History, Source};
+use crate::position::Position;
+use crate::rule::Durability;
+
+/// An event that was published.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) channels: Vec<ChannelName>,
+    /// None for transient events.
+    pub(super) position: Option<Position>,
+    pub(super) durability: Durability,
+    pub(super) expires_ms: Option<u64>,
+    /// Taken by a restart.
+    pub(super) lost: bool,
+}
+
+/// Everything that was published.
+#[derive(Debug, Default)]
+pub(super) struct Reference {
+    /// By number; a new log empties the old ones' places.
+    events: Vec<Option<Published>>,
+    next: usize,
+    /// Whether the hub ever crashed since the log is new: then `restart` gaps may be told to be safe.
+    pub(super) crashed: bool,
+}
+
+impl Reference {
+    pub(super) fn next_number(&mut self) -> usize {
+        self.next += 1;
+        self.next - 1
+    }
+
+    pub(super) fn add(
+        &mut self,
+        number: usize,
+        channels: Vec<ChannelName>,
+        position: Option<Position>,
+        durability: Durability,
+        ttl: Option<Duration>,
+        now_ms: u64,
+    ) {
+        let last = self.events.iter().flatten().filter_map(|event| event.position).max().unwrap_or_default();
+        assert!(position.is_none_or(|position| position > last), "a position was given twice or out of order");
+        self.events.resize_with(number + 1, || None);
+        let expires_ms = ttl.map(|ttl| now_ms + ttl.as_millis() as u64);
+        let event = Published { channels, position, durability, expires_ms, lost: false };
+        *self.events.last_mut().unwrap() = Some(event);
+    }
+
+    pub(super) fn event(&self, number: usize) -> Option<&Published> {
+        self.events.get(number).and_then(Option::as_ref)
+    }
+
+    pub(super) fn events(&self) -> impl Iterator<Item = (usize, &Published)> {
+        self.events.iter().enumerate().filter_map(|(number, event)| event.as_ref().map(|event| (number, event)))
+    }
+
+    /// The hub was restarted: `memory` events are gone.
+    pub(super) fn restarted(&mut self, in_order: bool) {
+        self.crashed |= !in_order;
+        for event in self.events.iter_mut().flatten() {
+            event.lost |= event.durability == Durability::Memory;
+        }
+    }
+
+    /// The log is new.
+    pub(super) fn forget_all(&mut self) {
+        self.events.iter_mut().for_each(|event| *event = None);
+        self.crashed = false;
+    }
+
+    /// Everything above the floors is there, nothing below them is read, and no channel is kept beyond its limits for
+    /// long.
+    pub(super) fn check_kept(&self, history: &History, now_ms: u64) {
+        let channels: std::collections::BTreeSet<&ChannelName> =
+            self.events().flat_map(|(_, event)| &event.channels).collect();
+        for channel in channels {
+            let known = history.row(channel).unwrap();
+            let source = Source { ids: known.ids, above: known.row.floor };
+            let mut kept: Vec<Position> = Vec::new();
+            let mut at = known.row.floor;
+            while at < Position::LAST {
+                let run = history.merge(&[Source { above: at, ..source }], Position::LAST).unwrap();
+                kept.extend(run.entries.iter().map(|entry| entry.position));
+                at = run.covered;
+            }
+            let expected: Vec<Position> = self
+                .events()
+                .filter(|(_, event)| event.channels.contains(channel) && !event.lost)
+                .filter(|(_, event)| event.expires_ms.is_none_or(|at| at > now_ms))
+                .filter_map(|(_, event)| event.position.filter(|position| *position > known.row.floor))
+                .collect();
+            assert_eq!(kept, expected, "what is kept of {channel:?} above its floor");
+        }
+    }
+}
