@@ -1,0 +1,113 @@
+//! Retention with real threads on a real disk: limits by count, age and bytes; space that comes back.
+
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and waits for threads")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_hub::store::Order;
+use fanfare_hub::{
+    ChannelName, Clock, Draft, Event, HistoryLimits, HistoryQuery, Hub, HubConfig, ManualClock, Pattern, Publisher,
+    Rule, Since,
+};
+
+fn rule(pattern: &str, history: HistoryLimits) -> Rule {
+    Rule::new(Pattern::new(pattern).unwrap()).history(history)
+}
+
+fn kept(hub: &Hub, channel: &str) -> Vec<String> {
+    let query = HistoryQuery { since: Since::Start, before: None, order: Order::Ascending, limit: 1000 };
+    let page = hub.history_of(&ChannelName::new(channel).unwrap(), query).unwrap();
+    page.entries.iter().map(|entry| String::from_utf8(entry.record.data.to_vec()).unwrap()).collect()
+}
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..200 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{what} never came to be");
+}
+
+#[tokio::test]
+async fn channels_are_kept_to_their_limits_also_when_nobody_publishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(1_000_000));
+    let unlimited = HistoryLimits::default();
+    let config = HubConfig {
+        clock: clock.clone(),
+        rules: vec![
+            rule("count", HistoryLimits { count_max: 5, ..unlimited }),
+            rule("age", HistoryLimits { age_max: Duration::from_mins(1), ..unlimited }),
+            rule("bytes", HistoryLimits { bytes_max: 3_000, ..unlimited }),
+        ],
+        ..HubConfig::default()
+    };
+    let hub = Hub::open_with(folder.path(), config.clone()).unwrap();
+    for n in 0..50 {
+        hub.publish("count", n.to_string()).await.unwrap();
+        hub.publish("bytes", format!("{n:0>400}")).await.unwrap();
+    }
+    hub.publish("age", "old").await.unwrap();
+    clock.advance(Duration::from_secs(30));
+    hub.publish("age", "young").await.unwrap();
+    hub.publish("elsewhere", "kept").await.unwrap();
+    until("the count", || kept(&hub, "count") == ["45", "46", "47", "48", "49"]).await;
+    until("the bytes", || (5..=7).contains(&kept(&hub, "bytes").len())).await;
+    assert_eq!(kept(&hub, "age").len(), 2);
+    clock.advance(Duration::from_secs(31));
+    until("the age", || kept(&hub, "age") == ["young"]).await;
+    let info = hub.channel(&ChannelName::new("age").unwrap()).unwrap();
+    assert!(info.floor.is_some() && info.events == 1);
+    hub.close().await;
+    let hub = Hub::open_with(folder.path(), config).unwrap();
+    assert_eq!(kept(&hub, "count").len(), 5, "and it stays so");
+    assert_eq!(kept(&hub, "elsewhere"), ["kept"]);
+    assert!(clock.unix_ms() > 0);
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn what_retention_removes_is_given_back_to_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = HistoryLimits { count_max: 100, ..HistoryLimits::default() };
+    let config = HubConfig { rules: vec![rule("busy", limits)], ..HubConfig::default() };
+    let hub = Hub::open_with(folder.path(), config).unwrap();
+    let name = ChannelName::new("busy").unwrap();
+    for batch in 0..40u64 {
+        let drafts = (0..500u64).map(|n| {
+            // Not compressible, or there would be little to give back.
+            let noise: String = (1..65u64).map(|i| format!("{:016x}", (batch * 500 + n + i * 100_000).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+            Draft::new(vec![name.clone()], Event::text(noise), Publisher::Anyone).unwrap()
+        });
+        hub.publish_all(drafts.collect(), false).await.unwrap();
+    }
+    until("the limit", || hub.channel(&name).unwrap().events <= 106).await;
+    // Removal goes on with each sweep; when it is through, reclaiming leaves next to nothing.
+    until("the space", || {
+        hub.reclaim().unwrap();
+        folder_bytes(folder.path()) < 6_000_000
+    })
+    .await;
+    hub.close().await;
+}
+
+/// Bytes in the tables of a data folder; the journal is reused, not given back.
+fn folder_bytes(folder: &std::path::Path) -> u64 {
+    let mut bytes = 0;
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let is_journal = entry.path().extension().is_some_and(|extension| extension == "jnl");
+            match entry.metadata().unwrap() {
+                meta if meta.is_dir() => folders.push(entry.path()),
+                meta if !is_journal => bytes += meta.len(),
+                _ => {}
+            }
+        }
+    }
+    bytes
+}
