@@ -252,6 +252,11 @@ impl Catchup {
         Ok(floors)
     }
 
+    /// Whether the stream was promised events at or below a position. A backfill that began later was not.
+    fn began_before(&self, position: Position) -> bool {
+        self.backfill.as_ref().is_none_or(|backfill| backfill.upto <= position)
+    }
+
     /// The end of what a crash may have taken of a `memory` channel, where no floor is known beyond it.
     fn crash_floor(
         &self,
@@ -263,7 +268,7 @@ impl Catchup {
         let crashed = history.epochs.crashed();
         let is_due = crashed > row.floor.max(from)
             && history.rules.of(name).durability == Durability::Memory
-            && self.backfill.as_ref().is_none_or(|backfill| backfill.upto <= crashed);
+            && self.began_before(crashed);
         is_due.then_some((crashed, GapReason::Restart))
     }
 
@@ -338,7 +343,8 @@ impl Catchup {
         let may_be_memory = || history.rules.of_pattern(pattern).any(|rule| rule.durability == Durability::Memory);
         let scope = GapScope::Pattern(pattern.clone());
         let from = from.max(self.told);
-        if self.backfill.is_none() && crashed > from && may_be_memory() && self.restart_told.insert(scope.clone()) {
+        let is_due = crashed > from && self.began_before(crashed) && may_be_memory();
+        if is_due && self.restart_told.insert(scope.clone()) {
             page.gaps.push(Gap { scope, reason: GapReason::Restart, from: Some(from), to: crashed });
         }
     }

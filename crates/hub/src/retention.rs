@@ -36,8 +36,8 @@ pub(crate) struct Retention {
     floors: Arc<Floors>,
     /// Channels that may be beyond their limits.
     queue: VecDeque<ChannelName>,
-    /// Rows with moved floors, per tier, for the next commits.
-    rows: [Batch; 2],
+    /// Channels with floors that are decided on, for the next synced commit.
+    floors_waiting: Vec<(ChannelName, Position)>,
     /// Below a floor that is not durable yet.
     waiting: Vec<Doomed>,
     /// Below a durable floor.
@@ -60,7 +60,7 @@ impl Retention {
         Self {
             floors,
             queue: VecDeque::new(),
-            rows: Default::default(),
+            floors_waiting: Vec::new(),
             waiting: Vec::new(),
             ready: VecDeque::new(),
             removed: 0,
@@ -87,7 +87,7 @@ impl Retention {
 
     /// Whether floors wait to be made durable.
     pub(crate) fn has_floors(&self) -> bool {
-        !self.waiting.is_empty() || self.rows.iter().any(|rows| !rows.is_empty())
+        !self.floors_waiting.is_empty()
     }
 
     /// Whether channels wait to be looked at.
@@ -95,7 +95,7 @@ impl Retention {
         !self.queue.is_empty()
     }
 
-    /// Moves the floors of queued channels, as far as one step goes. `moved` is a position given to nobody.
+    /// Decides on new floors for queued channels, as far as one step goes.
     /// What is committed must be in the stores already.
     pub(crate) fn step(
         &mut self,
@@ -103,7 +103,6 @@ impl Retention {
         rules: &Rules,
         tiers: &Tiers,
         now_ms: u64,
-        moved: Position,
     ) -> Result<(), StoreError> {
         let mut budget = TRIM_ENTRIES_MAX;
         while budget > 0
@@ -116,18 +115,17 @@ impl Retention {
             if budget == 0 {
                 self.enqueue(&name, channel);
             }
-            self.condemn(&name, channel, doomed, moved, tiers)?;
+            self.condemn(&name, channel, doomed, tiers)?;
         }
         Ok(())
     }
 
-    /// Moves a channel's floor over these entries, and over whatever else then lies below it.
+    /// Has a channel's floor moved over these entries, and over whatever else then lies below it.
     fn condemn(
         &mut self,
         name: &ChannelName,
         channel: &mut Channel,
         mut doomed: Vec<Doomed>,
-        moved: Position,
         tiers: &Tiers,
     ) -> Result<(), StoreError> {
         let Some(floor) = doomed.iter().map(|doomed| doomed.position).max() else { return Ok(()) };
@@ -144,23 +142,13 @@ impl Retention {
             }
         }
         channel.clean = floor;
-        if floor > channel.row.floor {
-            channel.row = ChannelRow { floor, moved, ..channel.row };
-        }
-        for (tier, rows) in Tier::ALL.into_iter().zip(&mut self.rows) {
-            if channel.tally(tier).has_row {
-                rows.put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), channel.row.encode());
-            }
-        }
-        let [durable, _] = &mut self.rows;
-        self.floors.raise(floor, durable);
+        self.floors_waiting.push((name.clone(), floor));
         self.waiting.append(&mut doomed);
         Ok(())
     }
 
-    /// Adds to the batches what this commit should carry: rows with moved floors, and removals below durable floors.
-    /// Floors are only taken along by a commit that is synced.
-    pub(crate) fn fill(&mut self, batches: &mut [Batch; 2], synced: bool, tiers: &Tiers) -> Result<(), StoreError> {
+    /// Adds to the batches what any commit should carry: removals below durable floors.
+    pub(crate) fn fill(&mut self, batches: &mut [Batch; 2], tiers: &Tiers) -> Result<(), StoreError> {
         let count = self.ready.len().min(TRIM_ENTRIES_MAX);
         self.removed += count as u64;
         for doomed in self.ready.drain(..count).collect::<Vec<_>>() {
@@ -168,15 +156,36 @@ impl Retention {
             let batch = if doomed.tier == Tier::Durable { durable } else { memory };
             remove(doomed, batch, tiers)?;
         }
-        if synced {
-            for (rows, batch) in self.rows.iter_mut().zip(batches) {
-                batch.changes.append(&mut rows.changes);
+        Ok(())
+    }
+
+    /// Adds to the batches of a synced commit the floors that wait. `moved` is a position of this very commit, given to
+    /// nobody: a stream that begins before the commit is released begins below it, one that begins later knows the floors.
+    pub(crate) fn fill_floors(
+        &mut self,
+        batches: &mut [Batch; 2],
+        moved: Position,
+        directory: &mut Directory,
+        rules: &Rules,
+        tiers: &Tiers,
+    ) -> Result<(), StoreError> {
+        for (name, floor) in self.floors_waiting.drain(..) {
+            let channel = directory.channel(&name, rules, tiers)?;
+            if floor > channel.row.floor {
+                channel.row = ChannelRow { floor, moved, ..channel.row };
             }
+            for (tier, batch) in Tier::ALL.into_iter().zip(&mut *batches) {
+                if channel.tally(tier).has_row {
+                    batch.put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), channel.row.encode());
+                }
+            }
+            let [durable, _] = &mut *batches;
+            self.floors.raise(floor, durable);
         }
         Ok(())
     }
 
-    /// Tells that a synced commit, filled by [`Retention::fill`], is done.
+    /// Tells that a synced commit, filled by [`Retention::fill_floors`], is done.
     pub(crate) fn synced(&mut self) {
         self.ready.extend(self.waiting.drain(..));
     }

@@ -18,7 +18,7 @@ use crate::index::StreamKey;
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
-use crate::shard::{Job, Shard, ShardSettings};
+use crate::shard::{Job, Shard, ShardSettings, Work};
 use crate::stats::Counters;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
@@ -197,6 +197,7 @@ impl World {
             return;
         }
         let (shard, Job { key, work }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
+        self.note_beginning(key, &work);
         let answer = work.run(&self.history);
         if self.rng.random_bool(0.3) {
             // Between reading and the answer's arrival anything may happen.
@@ -204,6 +205,16 @@ impl World {
             self.writer.sweep();
         }
         self.shards[shard].answer(key, answer, self.clock.elapsed());
+    }
+
+    /// A stream is about to learn where it begins: what is kept at this moment is what it is promised.
+    fn note_beginning(&mut self, key: StreamKey, work: &Work) {
+        if let Work::Begin(..) = work {
+            let floors = self.floors();
+            let kept = self.reference.kept(&floors);
+            let client = self.clients.iter_mut().find(|client| client.connection.is_some_and(|(_, own)| own == key));
+            client.into_iter().for_each(|client| client.promise(floors.clone(), &kept));
+        }
     }
 
     /// Some bytes come through to a client, perhaps half a block.
@@ -239,10 +250,9 @@ impl World {
         let shard = self.rng.random_range(0..self.shards.len());
         let key = self.next_key;
         self.next_key += 1;
-        let floors = self.floors();
         let client = &mut self.clients[which];
         let (_, slot) = self.writer.window.head();
-        let (subscription, outlet, last) = client.connect(shard, key, floors, slot);
+        let (subscription, outlet, last) = client.connect(shard, key, slot);
         let opening = bytes::Bytes::from_static(b": fanfare\nretry: 3000\n");
         self.shards[shard].open(key, subscription, outlet, last, opening, now);
     }
@@ -297,6 +307,7 @@ impl World {
             self.gather_jobs();
             let idle = self.jobs.is_empty();
             for (shard, Job { key, work }) in std::mem::take(&mut self.jobs) {
+                self.note_beginning(key, &work);
                 let answer = work.run(&self.history);
                 self.shards[shard].answer(key, answer, now);
             }
@@ -315,7 +326,7 @@ impl World {
 
     fn check(&self) {
         for client in &self.clients {
-            client.check(&self.reference, &self.floors(), self.clock.unix_ms());
+            client.check(&self.reference, self.clock.unix_ms());
         }
         self.reference.check_kept(&self.history, self.clock.unix_ms());
     }

@@ -214,7 +214,12 @@ impl Writer {
 
     /// Makes a commit, releases its entries.
     fn commit(&mut self, mut commit: Commit) -> Result<(), StoreError> {
-        self.retention.fill(&mut commit.batches, commit.synced, &self.tiers)?;
+        self.retention.fill(&mut commit.batches, &self.tiers)?;
+        if commit.synced && self.retention.has_floors() {
+            let moved = self.next_position()?;
+            let Self { retention, directory, rules, tiers, .. } = self;
+            retention.fill_floors(&mut commit.batches, moved, directory, rules, tiers)?;
+        }
         let [durable, memory] = commit.batches;
         self.tiers.memory.commit(memory, Persist::Later)?;
         if !durable.is_empty() || commit.synced {
@@ -232,9 +237,8 @@ impl Writer {
         if !self.retention.has_queue() {
             return Ok(());
         }
-        let moved = self.next_position()?;
         let now_ms = self.now_ms();
-        self.retention.step(&mut self.directory, &self.rules, &self.tiers, now_ms, moved)
+        self.retention.step(&mut self.directory, &self.rules, &self.tiers, now_ms)
     }
 
     /// Now, but never before the last event.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use fanfare_hub::store::memory::MemoryStore;
 use fanfare_hub::store::{Batch, KeyRange, Order, Persist, Scan, Store, StoreError, Table};
-use fanfare_hub::{AppendError, ChannelName, Hub, HubConfig, HistoryQuery, PublishError, Since};
+use fanfare_hub::{AppendError, ChannelName, HistoryQuery, Hub, HubConfig, PublishError, Since};
 
 /// A store whose commits fail when told to.
 struct Failing {

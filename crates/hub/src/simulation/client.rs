@@ -49,7 +49,10 @@ pub(super) struct Client {
     last_id: String,
     /// Where it began: the cursor of the first hello, and the floors then.
     began: Option<(Cursor, HashMap<ChannelName, Position>)>,
-    floors_at_connect: HashMap<ChannelName, Position>,
+    /// The floors and the events of `last:N` and `start` that the hub was asked to begin with, this time.
+    promise: (HashMap<ChannelName, Position>, Vec<(usize, ChannelName)>),
+    /// The same, of the connection that counts: the first on which a hello was heard.
+    promised: Vec<(usize, ChannelName)>,
     /// Numbers of events received, in order.
     received: Vec<usize>,
     told: Vec<Told>,
@@ -99,7 +102,8 @@ impl Client {
             decoder: Decoder::new(),
             last_id: String::new(),
             began: None,
-            floors_at_connect: HashMap::new(),
+            promise: Default::default(),
+            promised: Vec::new(),
             received: Vec::new(),
             told: Vec::new(),
             told_before: 0,
@@ -113,7 +117,6 @@ impl Client {
         &mut self,
         shard: usize,
         key: StreamKey,
-        floors: HashMap<ChannelName, Position>,
         slot: u64,
     ) -> (Subscription, Box<dyn Outlet>, LastEventId) {
         let (outlet, inlet) = mailbox();
@@ -125,7 +128,6 @@ impl Client {
         self.told_now.clear();
         self.told_before = self.told.len();
         self.progress = Position::ORIGIN;
-        self.floors_at_connect = floors;
         let style = Style {
             stream: format!("s{key}"),
             form: Form::Raw,
@@ -138,6 +140,33 @@ impl Client {
             id => id.parse().map_or(LastEventId::Foreign, LastEventId::Cursor),
         };
         (Subscription::new(self.follows.clone(), style, slot), Box::new(outlet), last)
+    }
+
+    /// What the hub keeps at the moment at which it finds out where this stream begins.
+    pub(super) fn promise(
+        &mut self,
+        floors: HashMap<ChannelName, Position>,
+        kept: &HashMap<ChannelName, Vec<(Position, usize)>>,
+    ) {
+        let mut promised = Vec::new();
+        for (channel, events) in kept.iter().filter(|(channel, _)| self.follows.includes(channel)) {
+            for since in self.since_of(channel) {
+                let count = match since {
+                    Since::Start => events.len(),
+                    Since::Last(count) => count as usize,
+                    Since::Now | Since::Ago(_) | Since::After(_) => 0,
+                };
+                promised.extend(events.iter().rev().take(count).map(|(_, number)| (*number, channel.clone())));
+            }
+        }
+        self.promise = (floors, promised);
+    }
+
+    /// The first hello was heard.
+    fn begin(&mut self, cursor: Cursor) {
+        let (floors, promised) = self.promise.clone();
+        self.began = Some((cursor, floors));
+        self.promised = promised;
     }
 
     /// The connection is gone, with what was on its way.
@@ -215,7 +244,7 @@ impl Client {
                 let foreign = cursor.position == Position::ORIGIN;
                 assert!(!self.log_is_new || foreign, "a cursor of another log is not taken up");
                 if self.began.is_none() && !foreign {
-                    self.began = Some((cursor, self.floors_at_connect.clone()));
+                    self.begin(cursor);
                 }
             }
             "fanfare.gap" => self.hear_gap(&event.data, cursor),
@@ -242,7 +271,7 @@ impl Client {
         if told.reason == "unknown" {
             if self.began.is_none() {
                 let began = Cursor { position: told.to, ..cursor };
-                self.began = Some((began, self.floors_at_connect.clone()));
+                self.begin(began);
             }
             self.log_is_new = false;
         }
@@ -295,22 +324,25 @@ impl Client {
     }
 
     /// At rest: everything that was due has come or was told.
-    pub(super) fn check(&self, reference: &Reference, floors: &HashMap<ChannelName, Position>, now_ms: u64) {
+    pub(super) fn check(&self, reference: &Reference, now_ms: u64) {
         let (began, began_floors) = self.began.as_ref().expect("everyone was greeted");
         let received: HashSet<usize> = self.received.iter().copied().collect();
         assert_eq!(received.len(), self.received.len(), "an event came twice");
         for (number, event) in reference.events() {
             let Some(position) = event.position else { continue };
-            let followed: Vec<&ChannelName> = event.channels.iter().filter(|c| self.follows.includes(c)).collect();
-            let kept_since_start = |c: &&ChannelName| self.since_of(c).contains(&Since::Start) && floors[*c] < position;
-            let due = position > began.position || (!event.lost && followed.iter().any(kept_since_start));
+            // By which channels it was due: those that are followed, or, of what came before, those with a promise.
+            let due = |channel: &&ChannelName| {
+                let promise = || self.promised.contains(&(number, (*channel).clone()));
+                self.follows.includes(channel) && (position > began.position || promise())
+            };
+            let due: Vec<&ChannelName> = event.channels.iter().filter(due).collect();
             let expired = event.expires_ms.is_some_and(|at| at <= now_ms);
-            if followed.is_empty() || !due || expired || received.contains(&number) {
+            if due.is_empty() || expired || received.contains(&number) {
                 continue;
             }
             // A transient channel has no gaps, even where another channel lent its event a place in memory.
             let promised = |channel: &&&ChannelName| !(event.lost && channel.as_str().starts_with('t'));
-            let told = followed.iter().filter(promised).all(|channel| self.is_told(channel, position));
+            let told = due.iter().filter(promised).all(|channel| self.is_told(channel, position));
             assert!(
                 told,
                 "event {number} at {position:?} of {:?} neither came nor was told: {self:#?}",

@@ -1,5 +1,6 @@
 //! What a hub should have done, kept as naively as possible: a list of everything that was ever published.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::channel::ChannelName;
@@ -58,6 +59,22 @@ impl Reference {
 
     pub(super) fn events(&self) -> impl Iterator<Item = (usize, &Published)> {
         self.events.iter().enumerate().filter_map(|(number, event)| event.as_ref().map(|event| (number, event)))
+    }
+
+    /// What is kept of each channel above its floor, oldest first; expired events too, which count in `last:N` until they
+    /// are swept.
+    pub(super) fn kept(&self, floors: &HashMap<ChannelName, Position>) -> HashMap<ChannelName, Vec<(Position, usize)>> {
+        let mut kept: HashMap<ChannelName, Vec<(Position, usize)>> = HashMap::new();
+        for (number, event) in self.events() {
+            let Some(position) = event.position else { continue };
+            if event.lost {
+                continue;
+            }
+            for channel in event.channels.iter().filter(|channel| floors[*channel] < position) {
+                kept.entry(channel.clone()).or_default().push((position, number));
+            }
+        }
+        kept
     }
 
     /// The hub was restarted: `memory` events are gone.
