@@ -54,7 +54,12 @@ impl Entry {
             Form::Raw => raw,
             Form::Json => json,
         };
-        frame.get_or_init(|| Frame::of(self, form, self.channel(channel)))
+        frame.get_or_init(|| Frame::of(self, form, self.channel(channel), None))
+    }
+
+    /// The event on the wire under another id, for one stream alone.
+    pub(crate) fn frame_as(&self, id: &str, form: Form, channel: usize) -> Frame {
+        Frame::of(self, form, self.channel(channel), Some(id))
     }
 
     /// One of its channels.

@@ -1,5 +1,7 @@
 //! An event's bytes on the wire. Encoded once per [`Form`] and shared by all streams that get it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use fanfare_wire::Block;
 use serde::Serialize;
@@ -22,8 +24,6 @@ pub enum Form {
 pub(crate) struct Frame {
     /// The block, its id line first.
     pub(crate) bytes: Bytes,
-    /// How long the id line is; 0 for an event without an id.
-    id_bytes: usize,
 }
 
 /// What `as=json` puts into `data`.
@@ -32,7 +32,7 @@ struct Envelope<'a> {
     channel: &'a str,
     event: Option<&'a str>,
     data: Data<'a>,
-    id: Option<String>,
+    id: Option<&'a str>,
     time: u64,
 }
 
@@ -58,16 +58,19 @@ impl<'a> Data<'a> {
 }
 
 impl Frame {
-    /// Encodes an entry as an event of `channel`, one of its channels.
-    pub(crate) fn of(entry: &Entry, form: Form, channel: &str) -> Self {
+    /// Encodes an entry as an event of `channel`, one of its channels, under its own id or another one.
+    pub(crate) fn of(entry: &Entry, form: Form, channel: &str, other_id: Option<&str>) -> Self {
         let record = &entry.record;
-        // Drafts are checked, so this is a borrow; a damaged record must not take the hub down.
-        let text = String::from_utf8_lossy(&record.data);
-        let id = entry.id().map(|id| id.to_text());
+        // Drafts are checked, so this is the text; a damaged record must not take the hub down.
+        let text = match std::str::from_utf8(&record.data) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(&record.data),
+        };
+        let own_id = if other_id.is_some() && form == Form::Raw { None } else { entry.id().map(|id| id.to_text()) };
+        let id = other_id.or(own_id.as_deref());
         let envelope;
         let fields = [("channel", channel)];
-        let mut block =
-            Block { id: id.as_deref(), event: record.name.as_deref(), retry: record.retry, ..Block::default() };
+        let mut block = Block { id, event: record.name.as_deref(), retry: record.retry, ..Block::default() };
         match form {
             Form::Raw => {
                 block.fields = &fields;
@@ -76,7 +79,7 @@ impl Frame {
             Form::Json => {
                 let data = Data::of(&text, record.is_json());
                 let event = record.name.as_deref();
-                let parts = Envelope { channel, event, data, id: id.clone(), time: record.time_ms };
+                let parts = Envelope { channel, event, data, id: own_id.as_deref(), time: record.time_ms };
                 envelope = serde_json::to_string(&parts).unwrap_or_default();
                 block.data = Some(&envelope);
             }
@@ -92,24 +95,9 @@ impl Frame {
             tracing::error!(%error, "an event could not be encoded and was left out");
             debug_assert!(false, "unencodable block: {error}");
         }
-        let id_bytes = block.id.map_or(0, |id| id.len() + ID_LINE_OVERHEAD);
-        Self { bytes: bytes.into(), id_bytes }
-    }
-
-    /// The same event with another id.
-    pub(crate) fn with_id(&self, id: &str) -> Bytes {
-        let rest = self.bytes.get(self.id_bytes..).unwrap_or_default();
-        let mut bytes = Vec::with_capacity(id.len() + ID_LINE_OVERHEAD + rest.len());
-        bytes.extend_from_slice(b"id: ");
-        bytes.extend_from_slice(id.as_bytes());
-        bytes.push(b'\n');
-        bytes.extend_from_slice(rest);
-        bytes.into()
+        Self { bytes: bytes.into() }
     }
 }
-
-/// What an id line has beside the id: `id: ` and the line's end.
-const ID_LINE_OVERHEAD: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -162,7 +150,13 @@ mod tests {
     #[test]
     fn another_id_replaces_the_id_line_only() {
         let entry = entry(Event::text("x"), Durability::Durable);
-        let frame = entry.frame(Form::Raw, 0);
-        assert_eq!(text(&frame.with_id("other")), "id: other\nchannel: news\ndata: x\n\n");
+        let raw = Frame::of(&entry, Form::Raw, "news", Some("other"));
+        assert_eq!(text(&raw.bytes), "id: other\nchannel: news\ndata: x\n\n");
+        let json = Frame::of(&entry, Form::Json, "news", Some("other"));
+        assert!(text(&json.bytes).starts_with("id: other\n"));
+        assert!(
+            text(&json.bytes).contains("\"id\":\"000001-00000003-0000000002\""),
+            "the envelope has the event's own"
+        );
     }
 }

@@ -479,6 +479,7 @@ impl Hub {
     }
 
     /// Ends the hub in order: streams, then the log, then all threads. Events that were handed in are still published.
+    /// The data folder is free again when the last clone of the hub is dropped.
     pub async fn close(self) {
         self.drain();
         self.0.log.close().await;
@@ -487,6 +488,8 @@ impl Hub {
         // Joining blocks, so it has a thread of its own.
         let thread = std::thread::Builder::new().name("close".into()).spawn(move || {
             shared.stop_threads();
+            // Before it is said: whoever waits for it may want to open the folder again.
+            drop(shared);
             let _ = done.send(());
         });
         if thread.is_ok() {

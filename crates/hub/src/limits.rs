@@ -78,7 +78,7 @@ pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 pub const PAGE_RECORDS_SCANNED_MAX: usize = in_tests(16, 16_384);
 
 /// Channels that one page merges through the index; wider subscriptions scan the log instead.
-pub const PAGE_CHANNELS_MAX: usize = in_tests(6, 256);
+pub const PAGE_CHANNELS_MAX: usize = in_tests(6, 64);
 
 /// Events in one answer of the history endpoint.
 pub const HISTORY_EVENTS_MAX: usize = 1_000;

@@ -213,7 +213,9 @@ impl World {
             let floors = self.floors();
             let kept = self.reference.kept(&floors);
             let client = self.clients.iter_mut().find(|client| client.connection.is_some_and(|(_, own)| own == key));
-            client.into_iter().for_each(|client| client.promise(floors.clone(), &kept));
+            if let Some(client) = client {
+                client.promise(floors, &kept);
+            }
         }
     }
 

@@ -238,11 +238,11 @@ impl Subscription {
     /// The frame of an entry from history; moves the cursor.
     fn frame(&mut self, entry: &Entry, channel: usize, view: &View<'_>) -> Bytes {
         self.sent = entry.position;
-        let frame = entry.frame(self.style.form, channel);
-        self.told = Some(self.cursor(view));
+        let cursor = self.cursor(view);
+        self.told = Some(cursor);
         match self.backfill_upto {
-            Some(_) => frame.with_id(&self.cursor(view).to_text()),
-            None => frame.bytes.clone(),
+            Some(_) => entry.frame_as(&cursor.to_text(), self.style.form, channel).bytes,
+            None => entry.frame(self.style.form, channel).bytes.clone(),
         }
     }
 

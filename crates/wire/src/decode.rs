@@ -212,7 +212,7 @@ impl StreamState {
         match name {
             b"event" => replace(&mut self.event, value),
             b"data" => {
-                self.data.push_str(&String::from_utf8_lossy(value));
+                push_text(&mut self.data, value);
                 self.data.push('\n');
             }
             b"id" if !value.contains(&0) => replace(&mut self.id, value),
@@ -237,7 +237,16 @@ impl StreamState {
 /// Puts a field's value in the place of an earlier one, keeping the buffer.
 fn replace(buffer: &mut String, value: &[u8]) {
     buffer.clear();
-    buffer.push_str(&String::from_utf8_lossy(value));
+    push_text(buffer, value);
+}
+
+/// Appends bytes as text, with replacement characters for what is not UTF-8.
+fn push_text(buffer: &mut String, value: &[u8]) {
+    // Nearly always it is, and telling so is much faster than replacing.
+    match std::str::from_utf8(value) {
+        Ok(text) => buffer.push_str(text),
+        Err(_) => buffer.push_str(&String::from_utf8_lossy(value)),
+    }
 }
 
 /// The value of a `retry` line, if it is made of ASCII digits alone; at most [`RETRY_MAX`].
