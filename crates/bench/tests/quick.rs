@@ -1,0 +1,29 @@
+//! The quick run: everything is done once, nothing is lost. No figure is judged here.
+
+use std::path::PathBuf;
+
+use fanfare_bench::{Effort, Options, Part, Row, engine};
+
+fn assert_worked(row: &Row) {
+    assert!(row.rounds > 0, "{row:?}");
+    assert!(row.published > 0, "{row:?}");
+    // The run itself fails on events out of turn, twice or with a gap.
+    assert_eq!(row.delivered, row.published, "{row:?}");
+    assert!(row.of_subject.bytes_per_s > 0.0 && row.of_limit.bytes_per_s > 0.0, "{row:?}");
+}
+
+#[test]
+fn a_quick_run_does_all_the_work_and_loses_nothing() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let table = engine::measure(&Options { parts: Part::ALL.to_vec(), effort: Effort::Quick, folder }).unwrap();
+    let subjects: Vec<&str> = table.rows.iter().map(|row| row.subject.as_str()).collect();
+    let of = |what: &str| subjects.iter().filter(|subject| subject.starts_with(what)).count();
+    let counts = ["encode", "decode", "append durable", "append memory", "catch-up"].map(of);
+    assert_eq!(counts, [1, 1, 3, 3, 3], "{subjects:?}");
+    table.rows.iter().for_each(assert_worked);
+
+    let markdown = table.to_markdown();
+    assert_eq!(markdown.lines().count(), table.rows.len() + 2, "{markdown}");
+    let json = serde_json::to_value(&table).unwrap();
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(table.rows.len()));
+}
