@@ -1,1 +1,80 @@
-//! stub
+//! Fanfare's HTTP door, as a library: the engine's interface as axum routes, and the life of a server around them.
+//!
+//! The binary `fanfare` is a thin list of calls into this crate. A program of one's own mounts the same routes:
+//!
+//! ```
+//! use fanfare::hub::{Event, Hub};
+//!
+//! # fn mount() -> Result<axum::Router, Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let hub = Hub::open(folder)?;
+//! let app = axum::Router::new()
+//!     .route("/", axum::routing::get(|| async { "my own page" }))
+//!     .merge(fanfare::router(hub.clone()));
+//! // … and from any task: hub.publish("orders", Event::json(&order)?).await?;
+//! # let _ = Event::text("x");
+//! # Ok(app)
+//! # }
+//! # mount().unwrap();
+//! ```
+//!
+//! `examples/embed.rs` is the whole of it, with an end in good order.
+//!
+//! What this crate deliberately does not know: how events are ordered, stored and delivered. A request enters at
+//! [`guard`](DoorConfig), is read by its route's file, and leaves it as a call of the [`Hub`].
+
+mod body;
+mod channel_arg;
+pub mod cli;
+mod client;
+mod connection;
+mod door;
+mod duration;
+mod error;
+mod guard;
+mod host;
+pub mod limits;
+mod listener;
+mod query;
+mod routes;
+pub mod serve;
+mod stop;
+mod stream_body;
+mod summary;
+mod system;
+#[cfg(test)]
+mod testing;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+/// The engine.
+pub use fanfare_hub as hub;
+use fanfare_hub::Hub;
+
+pub use crate::door::DoorConfig;
+pub use crate::error::{ApiError, Code};
+pub use crate::listener::{Listen, ListenError};
+
+use crate::door::Door;
+
+/// The hub's interface as routes, to be merged into an application of one's own. It answers to loopback names only; see
+/// [`router_with`] for a server with a name.
+///
+/// The routes are `/events`, `/subscribe`, `/publish`, `/channels…`, `/history`, `/stats` and `/health/…`. Guarding,
+/// CORS and the form of errors are theirs alone: other routes of the application are left as they are.
+pub fn router(hub: Hub) -> Router {
+    router_with(hub, DoorConfig::default())
+}
+
+/// The same for a server that has a name, or whose pages are served from elsewhere.
+pub fn router_with(hub: Hub, config: DoorConfig) -> Router {
+    let door = Door::new(hub, config);
+    routes::api().layer(from_fn_with_state(door.clone(), guard::guard)).with_state(door)
+}
+
+/// The whole of the binary's application: the interface, the page, and an answer for all other paths.
+pub(crate) fn app(hub: Hub, config: DoorConfig) -> Router {
+    let door = Door::new(hub, config);
+    routes::api().merge(routes::page()).layer(from_fn_with_state(door.clone(), guard::guard)).with_state(door)
+}

@@ -1,0 +1,99 @@
+//! The door: what all routes share. The hub behind it, its settings, and what it counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fanfare_hub::{Clock, Hub, SystemClock};
+use tokio::sync::Semaphore;
+
+use crate::error::{ApiError, Code};
+use crate::limits::READS_MAX;
+
+/// Who may come through the door.
+///
+/// By default it is a developer's: it answers to loopback names only and serves no pages but loopback ones, whatever
+/// address it listens on. A server with a name of its own says so:
+///
+/// ```
+/// let config = fanfare::DoorConfig {
+///     allow_hosts: vec!["hub.example.com".into()],
+///     allow_origins: vec!["https://www.example.com".into()],
+///     ..Default::default()
+/// };
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DoorConfig {
+    /// Names beside the loopback ones that may stand in `Host`, with any port.
+    pub allow_hosts: Vec<String>,
+    /// Origins beside the loopback ones and the server's own whose pages may use the hub, exactly as browsers send them.
+    pub allow_origins: Vec<String>,
+    /// Whether any IP address may stand in `Host`: for machines that are reached by address.
+    pub allow_anyone: bool,
+}
+
+/// What all routes share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Door(Arc<Shared>);
+
+struct Shared {
+    hub: Hub,
+    config: DoorConfig,
+    /// Refusals by the place of their code in [`Code::ALL`].
+    refusals: Vec<AtomicU64>,
+    /// Bounds the reads that block a thread.
+    reads: Semaphore,
+    /// Counts from when the door was made.
+    clock: SystemClock,
+}
+
+impl Door {
+    pub(crate) fn new(hub: Hub, config: DoorConfig) -> Self {
+        let refusals = Code::ALL.iter().map(|_| AtomicU64::new(0)).collect();
+        let reads = Semaphore::new(READS_MAX);
+        Self(Arc::new(Shared { hub, config, refusals, reads, clock: SystemClock::default() }))
+    }
+
+    /// The hub behind the door.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    /// Who may come in.
+    pub(crate) fn config(&self) -> &DoorConfig {
+        &self.0.config
+    }
+
+    /// How long the door has been there.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.0.clock.elapsed()
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn count(&self, code: Code) {
+        if let Some(counter) = Code::ALL.iter().position(|c| *c == code).and_then(|at| self.0.refusals.get(at)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Refusals so far, by code; those that never happened are left out.
+    pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        let counts = self.0.refusals.iter().map(|counter| counter.load(Ordering::Relaxed));
+        Code::ALL.iter().map(|code| code.as_str()).zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Reads from the hub what may have to come from disk, on a thread that may block.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Hub) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        // The semaphore is never closed.
+        let _turn = self.0.reads.acquire().await;
+        let hub = self.0.hub.clone();
+        tokio::task::spawn_blocking(move || read(&hub)).await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a read ended early");
+            ApiError::new(Code::Internal, "the read ended early; the server's log says more")
+        })
+    }
+}

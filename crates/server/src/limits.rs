@@ -1,0 +1,68 @@
+//! Every limit of the HTTP door that a user can meet, each with its reason. The limits of the engine stand in
+//! [`fanfare_hub::limits`].
+
+use std::ops::Range;
+use std::time::Duration;
+
+use fanfare_hub::limits::EVENT_BYTES_MAX;
+
+/// Largest body of `POST /channels/{channel}`: the largest event and a little more, so that the engine can say by how
+/// much the data is too long.
+pub const RAW_BODY_BYTES_MAX: usize = EVENT_BYTES_MAX + 1024;
+
+/// Largest body of `POST /publish` (8 MiB): one group commit. A larger batch would only be cut up again.
+pub const PUBLISH_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Largest body of `POST /subscribe` (1 MiB): room for 1,000 names of 255 bytes, each with a `since` of its own.
+pub const SUBSCRIBE_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest path and query, in bytes (16 KiB). Longer lists of channels belong into `POST /subscribe`.
+pub const URL_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest request head, in bytes (64 KiB): a long URL and the cookies that browsers send along to localhost.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Most headers of a request. Browsers and proxies send about 30.
+pub const HEADERS_MAX: usize = 100;
+
+/// Longest `Content-Type` that is kept with an event, in bytes (RFC 6838 allows type names of 127 + 127).
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+
+/// How long a client may take for a request's head. Also how long a connection may idle between two requests.
+pub const HEAD_READ_MAX: Duration = Duration::from_secs(10);
+
+/// How long a client may take for a request's body: 8 MiB at 300 KB/s.
+pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
+
+/// How long a client may take none of what is written to it before its connection is cut.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Unsent bytes that the kernel holds for a connection (32 KiB), so that lag stays in the log, which is shared.
+pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;
+
+/// Connections beyond the most streams a hub may have: publishers, readers, and those who are told that it is full.
+pub const CONNECTIONS_BESIDE_STREAMS: usize = 2_048;
+
+/// Reads of history and figures at a time. They block a thread each, and more would only compete for the disk.
+pub const READS_MAX: usize = 16;
+
+/// Events in one answer of the history endpoint, and names in one list of channels, where the request doesn't say.
+pub const PAGE_LENGTH: usize = 100;
+
+/// Most names in one list of channels.
+pub const CHANNELS_PAGE_MAX: usize = 1_000;
+
+/// Longest time to live of an event (ten years): a longer one is a typing error, and nothing is kept that long.
+pub const TTL_MAX: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// When a listener shall come back to a hub that is full: not soon, and not all at once.
+pub const FULL_RETRY: Range<Duration> = Duration::from_secs(10)..Duration::from_secs(20);
+
+/// When a listener shall come back to a hub that is stopping: longer than a restart takes, and not all at once.
+pub const DRAINING_RETRY: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);
+
+/// How long a stop waits for requests that are being answered.
+pub const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a browser may keep the answer to a preflight (two hours, the most that Chromium keeps).
+pub const PREFLIGHT_AGE: Duration = Duration::from_hours(2);

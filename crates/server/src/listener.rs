@@ -1,0 +1,246 @@
+//! Where the server listens: addresses read, checked and bound, and the loop that accepts connections.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::connection;
+use crate::limits::STOP_WAIT_MAX;
+use crate::stop::Stopped;
+
+/// The port where nothing else is said.
+pub(crate) const PORT: u16 = 8080;
+
+/// How long accepting pauses after it failed, as when no file descriptors are left: long enough not to spin, short enough
+/// not to be noticed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a free port is looked for that both loopback addresses have.
+const FREE_PORT_TRIES: usize = 16;
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `localhost:PORT`: both loopback addresses, with the same port. Port 0 takes one that is free.
+    Localhost(u16),
+    /// One address.
+    Address(SocketAddr),
+}
+
+/// A text that is no address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no address; it takes `localhost:PORT`, `127.0.0.1:PORT` or `[::1]:PORT`")]
+pub struct NotAnAddress(String);
+
+impl FromStr for Listen {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        let refused = || NotAnAddress(text.to_owned());
+        match text.strip_prefix("localhost:") {
+            Some(port) => port.parse().map(Self::Localhost).map_err(|_| refused()),
+            None => text.parse().map(Self::Address).map_err(|_| refused()),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Localhost(port) => write!(f, "localhost:{port}"),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+impl Listen {
+    /// Whether only this machine can reach it.
+    fn is_loopback(&self) -> bool {
+        match self {
+            Self::Localhost(_) => true,
+            Self::Address(address) => address.ip().to_canonical().is_loopback(),
+        }
+    }
+}
+
+/// Why the server can't listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address is open to others, which nobody allowed.
+    #[error(
+        "{0} can be reached from other machines, and everyone who reaches it may publish and listen; \
+         say --allow-anyone if that is meant"
+    )]
+    OpenToAnyone(SocketAddr),
+    /// Somebody else has the port.
+    #[error("port {} of {} is in use; choose another with --listen localhost:PORT", .0.port(), .0.ip())]
+    InUse(SocketAddr),
+    /// The system refuses.
+    #[error("can't listen on {0}")]
+    Failed(SocketAddr, #[source] io::Error),
+}
+
+/// Binds all addresses, or none.
+///
+/// # Errors
+///
+/// When one can't be bound, or is open to other machines without `allow_anyone`.
+pub(crate) async fn bind(addresses: &[Listen], allow_anyone: bool) -> Result<Vec<TcpListener>, ListenError> {
+    for listen in addresses {
+        match listen {
+            Listen::Address(address) if !listen.is_loopback() => {
+                if !allow_anyone {
+                    return Err(ListenError::OpenToAnyone(*address));
+                }
+                tracing::warn!(
+                    "{address} can be reached from other machines; everyone who reaches it may publish and listen"
+                );
+            }
+            Listen::Address(_) | Listen::Localhost(_) => {}
+        }
+    }
+    let mut listeners = Vec::new();
+    for listen in addresses {
+        match *listen {
+            Listen::Address(address) => listeners.push(bind_one(address).await?),
+            Listen::Localhost(port) => listeners.extend(bind_localhost(port).await?),
+        }
+    }
+    Ok(listeners)
+}
+
+async fn bind_one(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => ListenError::InUse(address),
+        _ => ListenError::Failed(address, error),
+    })
+}
+
+/// Binds both loopback addresses to one port; IPv4 alone on a machine that has no IPv6.
+async fn bind_localhost(port: u16) -> Result<Vec<TcpListener>, ListenError> {
+    let mut tries = if port == 0 { FREE_PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let v4 = bind_one((Ipv4Addr::LOCALHOST, port).into()).await?;
+        let both = v4.local_addr().map_or(port, |address| address.port());
+        match bind_one((Ipv6Addr::LOCALHOST, both).into()).await {
+            Ok(v6) => return Ok(vec![v4, v6]),
+            // The port was free with IPv4 only; another one will do.
+            Err(ListenError::InUse(_)) if tries > 0 => {}
+            Err(ListenError::Failed(address, error)) => {
+                tracing::warn!(%error, "this machine has no IPv6 loopback; going on without {address}");
+                return Ok(vec![v4]);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The addresses that were bound, as a browser takes them.
+pub(crate) fn urls(listeners: &[TcpListener]) -> Vec<String> {
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+    let url = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => format!("http://{ip}:{}", address.port()),
+        IpAddr::V6(ip) => format!("http://[{ip}]:{}", address.port()),
+    };
+    addresses.map(url).collect()
+}
+
+/// Accepts connections until told to stop, then waits for them to end; those that take too long are cut.
+pub(crate) async fn accept(listener: TcpListener, app: Router, room: Arc<Semaphore>, mut stopped: Stopped) {
+    let mut connections = JoinSet::new();
+    let mut was_full = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = stopped.wait() => break,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let Ok(place) = room.clone().try_acquire_owned() else {
+                    if !was_full {
+                        tracing::warn!("there are as many connections as there may be; further ones are closed");
+                    }
+                    was_full = true;
+                    continue;
+                };
+                was_full = false;
+                let served = connection::serve(socket, app.clone(), stopped.clone());
+                connections.spawn(async move {
+                    served.await;
+                    drop(place);
+                });
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "no connection can be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_WAIT_MAX, ended).await.is_err() {
+        tracing::warn!(connections = connections.len(), "connections that did not end in time are cut");
+        connections.shutdown().await;
+    }
+}
+
+/// Whether an error is about the connection that would have been accepted, so that the next one may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        assert_eq!("localhost:0".parse(), Ok(Listen::Localhost(0)));
+        assert_eq!("127.0.0.1:80".parse(), Ok(Listen::Address("127.0.0.1:80".parse().unwrap())));
+        assert_eq!("[::1]:80".parse(), Ok(Listen::Address("[::1]:80".parse().unwrap())));
+        for text in ["", "8080", ":8080", "localhost", "localhost:x", "localhost:65536", "example.com:80", "::1:80x"] {
+            assert!(text.parse::<Listen>().is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn localhost_is_both_addresses_with_one_port() {
+        let listeners = bind(&[Listen::Localhost(0)], false).await.unwrap();
+        let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
+        assert!(urls(&listeners)[0].starts_with("http://127.0.0.1:"));
+    }
+
+    #[tokio::test]
+    async fn what_others_can_reach_must_be_allowed() {
+        let open = Listen::Address("0.0.0.0:0".parse().unwrap());
+        let error = bind(&[Listen::Localhost(0), open], false).await.unwrap_err();
+        assert!(error.to_string().contains("--allow-anyone"));
+        assert_eq!(bind(&[open], true).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_the_flag_that_helps() {
+        let taken = bind(&[Listen::Localhost(0)], false).await.unwrap();
+        let port = taken[0].local_addr().unwrap().port();
+        let error = bind(&[Listen::Localhost(port)], false).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("port {port}")) && error.contains("--listen"), "{error}");
+    }
+}

@@ -1,0 +1,118 @@
+//! `GET /channels/{channel}`: a channel's state and its settings. A channel that nobody published to has one too.
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use fanfare_hub::{ChannelInfo, ChannelName, Overflow, Rule, StoreError};
+use serde::Serialize;
+
+use crate::channel_arg::ChannelPath;
+use crate::door::Door;
+use crate::error::{ApiError, Code};
+use crate::query::Query;
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer {
+    channel: String,
+    /// The id of the newest event kept.
+    head: Option<String>,
+    /// The id up to which retention removed events.
+    floor: Option<String>,
+    events: u64,
+    bytes: u64,
+    streams: usize,
+    rule: RuleAnswer,
+}
+
+#[derive(Debug, Serialize)]
+struct RuleAnswer {
+    pattern: String,
+    durability: &'static str,
+    history: HistoryAnswer,
+    overflow: &'static str,
+    /// Seconds.
+    heartbeat: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct HistoryAnswer {
+    count: u64,
+    /// Seconds.
+    age: f64,
+    bytes: u64,
+}
+
+impl From<ChannelInfo> for Answer {
+    fn from(info: ChannelInfo) -> Self {
+        let ChannelInfo { channel, head, floor, events, bytes, streams, rule } = info;
+        Self { channel: channel.to_string(), head, floor, events, bytes, streams, rule: RuleAnswer::of(&rule) }
+    }
+}
+
+impl RuleAnswer {
+    fn of(rule: &Rule) -> Self {
+        let history = &rule.history;
+        Self {
+            pattern: rule.pattern.to_string(),
+            durability: rule.durability.as_str(),
+            history: HistoryAnswer {
+                count: history.count_max,
+                age: history.age_max.as_secs_f64(),
+                bytes: history.bytes_max,
+            },
+            overflow: match rule.overflow {
+                Overflow::Skip => "skip",
+                Overflow::Close => "close",
+            },
+            heartbeat: rule.heartbeat.as_secs_f64(),
+        }
+    }
+}
+
+/// The endpoint, with the channel in the path.
+pub(crate) async fn by_path(
+    State(door): State<Door>,
+    ChannelPath(channel): ChannelPath,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Answer>, ApiError> {
+    Query::parse(query.as_deref(), &[])?;
+    channel_info(&door, channel).await
+}
+
+/// What there is to say about a channel.
+pub(crate) async fn channel_info(door: &Door, channel: ChannelName) -> Result<Json<Answer>, ApiError> {
+    let info = door.read(move |hub| hub.channel(&channel)).await?.map_err(|error| store_failed(&error))?;
+    Ok(Json(info.into()))
+}
+
+/// The store's failure, as the client is told; the cause goes to the log only.
+pub(crate) fn store_failed(error: &StoreError) -> ApiError {
+    tracing::error!(error = error as &dyn std::error::Error, "the store could not be read");
+    ApiError::new(Code::StoreFailed, "the store could not be read; the server's log says more")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestDoor;
+
+    #[tokio::test]
+    async fn a_channel_tells_its_state_and_its_rule() {
+        let door = TestDoor::open();
+        let id = door.post("/channels/a%2Fb", "x").await.json().await["id"].clone();
+        let by_path = door.get("/channels/a%2Fb").await.json().await;
+        assert_eq!(by_path["head"], id);
+        assert_eq!((&by_path["channel"], &by_path["events"]), (&"a/b".into(), &1.into()));
+        assert_eq!(by_path["rule"]["durability"], "durable");
+        assert_eq!(by_path["rule"]["overflow"], "skip");
+        assert_eq!(by_path["rule"]["heartbeat"], 15.0);
+        assert_eq!(door.get("/channels?channel=a/b").await.json().await, by_path);
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_nobody_published_to_is_empty() {
+        let door = TestDoor::open();
+        let info = door.get("/channels/quiet").await.json().await;
+        assert_eq!((&info["events"], &info["head"]), (&0.into(), &serde_json::Value::Null));
+        assert_eq!(door.get("/channels/quiet?x=1").await.status.as_u16(), 400);
+    }
+}

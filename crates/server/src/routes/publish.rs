@@ -1,0 +1,311 @@
+//! `POST /publish`: events in JSON: one, an array, or one per line (NDJSON).
+//!
+//! One event is answered with its receipt or its problem. A batch is answered per item, in order: what is good is
+//! published, what isn't is refused. With `?atomic=1` it is all or nothing.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use fanfare_hub::limits::BATCH_EVENTS_MAX;
+use fanfare_hub::{AppendError, ChannelName, Draft, Event, Publisher, Receipt, event};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::publish_raw::{idempotency_key, refused_append, refused_draft, refused_publish};
+use crate::body;
+use crate::channel_arg::channel;
+use crate::door::Door;
+use crate::duration;
+use crate::error::{ApiError, Code};
+use crate::limits::PUBLISH_BODY_BYTES_MAX;
+use crate::query::Query;
+
+/// One event in a request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item<'a> {
+    channel: Option<String>,
+    channels: Option<Vec<String>>,
+    event: Option<String>,
+    /// Any JSON, to be kept byte for byte; `null` is a value too.
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    /// Milliseconds.
+    retry: Option<u64>,
+    idempotency_key: Option<String>,
+    ttl: Option<Ttl>,
+}
+
+/// Seconds, or a text such as `5m`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "`ttl` takes seconds or a duration such as \"5m\"")]
+enum Ttl {
+    Seconds(serde_json::Number),
+    Text(String),
+}
+
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// What becomes of one item.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Published(Receipt),
+    Refused(ApiError),
+}
+
+#[derive(Debug, Serialize)]
+struct Results {
+    results: Vec<Outcome>,
+}
+
+/// The endpoint.
+pub(crate) async fn publish(
+    State(door): State<Door>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let query = Query::parse(query.as_deref(), &["atomic"])?;
+    let atomic = match query.one("atomic")? {
+        None | Some("0" | "false") => false,
+        Some("1" | "true") => true,
+        Some(other) => return Err(ApiError::malformed(format!("`atomic` is {other:?}; it takes 1 or 0"))),
+    };
+    let essence = body::essence(&headers);
+    let lines = matches!(essence.as_str(), "application/x-ndjson" | "application/ndjson");
+    if !lines {
+        body::expect_json(&essence)?;
+    }
+    let key = idempotency_key(&headers)?;
+    let body = body::read(&headers, body, PUBLISH_BODY_BYTES_MAX).await?;
+    if !lines && body.trim_ascii_start().first() != Some(&b'[') {
+        return one(&door, &body, key).await.map(IntoResponse::into_response);
+    }
+    if key.is_some() {
+        let detail = "header `Idempotency-Key` is for one event; in a batch each item has its own `idempotency_key`";
+        return Err(ApiError::malformed(detail));
+    }
+    let drafts = drafts(&body, lines)?;
+    let results = if atomic { all_or_nothing(&door, drafts).await? } else { each(&door, drafts).await? };
+    Ok(Json(Results { results }).into_response())
+}
+
+/// Publishes the one event of a body.
+async fn one(door: &Door, body: &Bytes, key: Option<String>) -> Result<Json<Receipt>, ApiError> {
+    let mut item: Item<'_> = body::json(body)?;
+    match (&item.idempotency_key, key) {
+        (Some(own), Some(key)) if *own != key => {
+            return Err(ApiError::malformed("`idempotency_key` and header `Idempotency-Key` differ"));
+        }
+        (_, Some(key)) => item.idempotency_key = Some(key),
+        (_, None) => {}
+    }
+    door.hub().publish_draft(draft(item)?).await.map(Json).map_err(refused_publish)
+}
+
+/// The drafts of a batch, or why there is none.
+fn drafts(body: &[u8], lines: bool) -> Result<Vec<Result<Draft, ApiError>>, ApiError> {
+    let items: Vec<&[u8]> = if lines {
+        body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect()
+    } else {
+        body::json::<Vec<&RawValue>>(body)?.into_iter().map(|item| item.get().as_bytes()).collect()
+    };
+    if items.len() > BATCH_EVENTS_MAX {
+        let detail = format!("the batch has {} events; at most {BATCH_EVENTS_MAX} are allowed", items.len());
+        return Err(ApiError::new(Code::TooLarge, detail));
+    }
+    Ok(items.into_iter().map(|item| body::json(item).and_then(draft)).collect())
+}
+
+/// The draft that an item describes.
+fn draft(item: Item<'_>) -> Result<Draft, ApiError> {
+    let channels: Vec<ChannelName> = match (item.channel, item.channels) {
+        (Some(name), None) => vec![channel(&name)?],
+        (None, Some(names)) => names.iter().map(|name| channel(name)).collect::<Result<_, _>>()?,
+        (None, None) => return Err(ApiError::malformed("`channel` is missing")),
+        (Some(_), Some(_)) => return Err(ApiError::malformed("`channel` and `channels` are both given; give one")),
+    };
+    let data = item.data.ok_or_else(|| ApiError::malformed("`data` is missing; it takes any JSON, or a string"))?;
+    let mut event = payload(data)?;
+    if let Some(name) = item.event {
+        event = event.named(name);
+    }
+    if let Some(retry) = item.retry {
+        event = event.retry(std::time::Duration::from_millis(retry));
+    }
+    if let Some(ttl) = item.ttl {
+        event = event.ttl(match ttl {
+            Ttl::Seconds(seconds) => duration::ttl(&seconds.to_string())?,
+            Ttl::Text(text) => duration::ttl(&text)?,
+        });
+    }
+    if let Some(key) = item.idempotency_key {
+        event = event.idempotency_key(key);
+    }
+    Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))
+}
+
+/// A string is text; anything else is JSON, as it was written.
+fn payload(data: &RawValue) -> Result<Event, ApiError> {
+    let json = data.get();
+    if !json.starts_with('"') {
+        return Ok(Event::text(json.to_owned()).typed(event::JSON));
+    }
+    let text: Result<String, _> = serde_json::from_str(json);
+    text.map(Event::text).map_err(|error| ApiError::new(Code::BadJson, format!("`data` is no valid string: {error}")))
+}
+
+/// Publishes what is good, in order, and says for each item what became of it.
+async fn each(door: &Door, drafts: Vec<Result<Draft, ApiError>>) -> Result<Vec<Outcome>, ApiError> {
+    let mut good = Vec::with_capacity(drafts.len());
+    let mut refusals = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        match draft {
+            Ok(draft) => {
+                good.push(draft);
+                refusals.push(None);
+            }
+            Err(error) => refusals.push(Some(error)),
+        }
+    }
+    let mut published = append(door, good, false).await?.into_iter();
+    let outcome = |(item, refusal): (usize, Option<ApiError>)| match refusal {
+        Some(error) => Outcome::Refused(error.of_item(item)),
+        None => match published.next().unwrap_or(Err(AppendError::Closed)) {
+            Ok(receipt) => Outcome::Published(receipt),
+            Err(error) => Outcome::Refused(refused_append(error).of_item(item)),
+        },
+    };
+    Ok(refusals.into_iter().enumerate().map(outcome).collect())
+}
+
+/// Publishes all, or none and says which item is the first that is wrong.
+async fn all_or_nothing(door: &Door, drafts: Vec<Result<Draft, ApiError>>) -> Result<Vec<Outcome>, ApiError> {
+    let checked = drafts.into_iter().enumerate();
+    let good = checked.map(|(item, draft)| draft.map_err(|e| e.of_item(item))).collect::<Result<Vec<_>, _>>()?;
+    let published = append(door, good, true).await?;
+    let refusal = published.iter().enumerate().find_map(|(item, result)| match result {
+        // This one only says that another one was refused.
+        Ok(_) | Err(AppendError::Batch(_)) => None,
+        Err(error) => Some(refused_append(*error).of_item(item)),
+    });
+    match refusal {
+        Some(error) => Err(error),
+        None => Ok(published.into_iter().flatten().map(Outcome::Published).collect()),
+    }
+}
+
+async fn append(door: &Door, drafts: Vec<Draft>, atomic: bool) -> Result<Vec<Result<Receipt, AppendError>>, ApiError> {
+    if drafts.is_empty() {
+        return Ok(Vec::new());
+    }
+    door.hub().publish_all(drafts, atomic).await.map_err(refused_publish)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDoor;
+
+    #[tokio::test]
+    async fn one_event_gets_one_receipt() {
+        let door = TestDoor::open();
+        let body = r#"{"channels": ["a", "b"], "event": "created", "data": {"n": 1.10}, "ttl": "5m", "retry": 1000}"#;
+        assert_eq!(door.post("/publish", body).await.json().await["channel"], "a");
+        let page = door.get("/channels/b/history").await.text().await;
+        assert!(page.contains(r#""event":"created","data":{"n": 1.10}"#), "{page}");
+    }
+
+    #[tokio::test]
+    async fn a_string_is_text_and_null_is_json() {
+        let door = TestDoor::open();
+        for data in ["\"line\\nline\"", "null", "7", "[1, 2]"] {
+            let body = format!(r#"{{"channel": "a", "data": {data}}}"#);
+            assert_eq!(door.post("/publish", &body).await.status.as_u16(), 200, "{data}");
+        }
+        let page = door.get("/channels/a/history").await.text().await;
+        for data in [r#""data":"line\nline""#, r#""data":null"#, r#""data":7"#, r#""data":[1, 2]"#] {
+            assert!(page.contains(data), "{data}: {page}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_one_event_is_named() {
+        let door = TestDoor::open();
+        for (body, code, named) in [
+            ("", "bad_json", "EOF"),
+            ("{", "bad_json", "EOF"),
+            ("7", "malformed", "struct Item"),
+            (r#"{"channel": "a"}"#, "malformed", "`data` is missing"),
+            (r#"{"data": 1}"#, "malformed", "`channel` is missing"),
+            (r#"{"channel": "a", "channels": ["b"], "data": 1}"#, "malformed", "both"),
+            (r#"{"channels": [], "data": 1}"#, "malformed", "`channels` is empty"),
+            (r#"{"channel": "a", "data": 1, "chanel": 1}"#, "malformed", "`chanel`"),
+            (r#"{"channel": "a\n", "data": 1}"#, "bad_channel", "`channel` has a control"),
+            (r#"{"channel": "@a", "data": 1}"#, "reserved_channel", "@a"),
+            (r#"{"channel": "a", "data": "\ud800"}"#, "bad_json", "`data`"),
+            (r#"{"channel": "a", "data": 1, "ttl": -1}"#, "malformed", "`ttl`"),
+            (r#"{"channel": "a", "data": 1, "ttl": []}"#, "malformed", "`ttl`"),
+        ] {
+            let answer = door.post("/publish", body).await;
+            assert!(answer.status.is_client_error(), "{body}");
+            let problem = answer.problem().await;
+            assert_eq!(problem["code"], code, "{body}: {problem}");
+            assert!(problem["detail"].as_str().unwrap().contains(named), "{body}: {problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_answered_item_by_item() {
+        let door = TestDoor::open();
+        let array = r#"[{"channel": "a", "data": 1}, {"channel": "", "data": 2}, {"channel": "a", "data": 3}]"#;
+        let lines = "{\"channel\": \"a\", \"data\": 1}\n\n{\"channel\": \"\"}\r\n{\"channel\": \"a\", \"data\": 3}";
+        for (content_type, body) in [("application/json", array), ("application/x-ndjson", lines)] {
+            let answer = door.request("POST", "/publish", &[("content-type", content_type)], body).await;
+            let results = answer.json().await["results"].clone();
+            assert_eq!(results[0]["channel"], "a");
+            assert_eq!((&results[1]["status"], &results[1]["item"]), (&400.into(), &1.into()));
+            assert!(results[2]["id"].as_str() > results[0]["id"].as_str());
+        }
+        assert_eq!(door.get("/channels/a").await.json().await["events"], 4);
+        assert_eq!(door.post("/publish", "[]").await.json().await["results"], serde_json::json!([]));
+    }
+
+    #[tokio::test]
+    async fn an_atomic_batch_is_all_or_nothing() {
+        let door = TestDoor::open();
+        let problem = async |body| door.post("/publish?atomic=1", body).await.problem().await;
+        let bad = problem(r#"[{"channel": "a", "data": 1}, {"channel": "a"}]"#).await;
+        assert_eq!((&bad["code"], &bad["item"]), (&"malformed".into(), &1.into()));
+        let item = |data| format!(r#"{{"channel": "a", "data": {data}, "idempotency_key": "k"}}"#);
+        let conflict = problem(&format!("[{}, {}]", item(1), item(2))).await;
+        assert_eq!((&conflict["code"], &conflict["item"]), (&"conflict".into(), &1.into()));
+        assert_eq!(door.get("/channels/a").await.json().await["events"], 0);
+        let good = door.post("/publish?atomic=1", r#"[{"channel": "a", "data": 1}]"#).await;
+        assert_eq!(good.json().await["results"].as_array().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_a_limit() {
+        let door = TestDoor::open();
+        let body = format!("[{}]", vec![r#"{"channel":"a","data":1}"#; BATCH_EVENTS_MAX + 1].join(","));
+        assert_eq!(door.post("/publish", &body).await.status.as_u16(), 413);
+    }
+
+    #[tokio::test]
+    async fn the_header_gives_one_event_its_key() {
+        let door = TestDoor::open();
+        let post = async |body| door.request("POST", "/publish", &[("idempotency-key", "k")], body).await;
+        let one = r#"{"channel": "a", "data": 1}"#;
+        assert_eq!(post(one).await.json().await["duplicate"], false);
+        assert_eq!(post(one).await.json().await["duplicate"], true);
+        assert_eq!(post(r#"{"channel": "a", "data": 1, "idempotency_key": "l"}"#).await.status.as_u16(), 400);
+        assert_eq!(post("[]").await.status.as_u16(), 400);
+    }
+}

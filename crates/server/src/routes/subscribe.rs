@@ -1,0 +1,195 @@
+//! `POST /subscribe`: the same stream as `GET /events`, asked for in JSON: for long lists, for a `since` of its own per
+//! channel, and for networks that buffer the answers to GET.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use fanfare_hub::{Follows, Since, Subscribe};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
+use super::events::{MAIN, last_event_id, open};
+use super::style::{ErrorStyle, StreamStyle};
+use crate::body;
+use crate::channel_arg::{channel, pattern};
+use crate::door::Door;
+use crate::error::ApiError;
+use crate::limits::SUBSCRIBE_BODY_BYTES_MAX;
+use crate::query::Query;
+
+/// The request's body.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Arguments {
+    /// Exact names, each alone or with a `since` of its own.
+    channels: Vec<NameOr<ChannelSince>>,
+    /// Patterns, in the same way.
+    patterns: Vec<NameOr<PatternSince>>,
+    /// For those that have none of their own.
+    since: Option<String>,
+    /// The id that the listener saw last; the header wins over it.
+    last_event_id: Option<String>,
+    r#as: Option<String>,
+    heartbeat: Option<String>,
+    hello: Option<String>,
+    errors: Option<String>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChannelSince {
+    channel: String,
+    since: Option<String>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PatternSince {
+    pattern: String,
+    since: Option<String>,
+}
+
+/// A name alone, or an object that says more. Written out, because an untagged enum loses what is wrong with the object.
+#[derive(Debug)]
+enum NameOr<T> {
+    Name(String),
+    Object(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for NameOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = NameOr<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name, or an object with a name and `since`")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(NameOr::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(NameOr::Object)
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+/// The endpoint.
+pub(crate) async fn subscribe(
+    State(door): State<Door>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    Query::parse(query.as_deref(), &[])?;
+    body::expect_json(&body::essence(&headers))?;
+    let body = body::read(&headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
+    let (subscribe, errors) = asked(&body, &headers)?;
+    open(&door, subscribe, errors)
+}
+
+/// What the request asks for.
+fn asked(body: &[u8], headers: &HeaderMap) -> Result<(Subscribe, ErrorStyle), ApiError> {
+    let arguments: Arguments = if body.trim_ascii().is_empty() { Arguments::default() } else { body::json(body)? };
+    let common = arguments.since.as_deref().map(since).transpose()?.unwrap_or_default();
+    let or_common = |own: Option<String>| own.as_deref().map_or(Ok(common), since);
+    let mut channels = Vec::with_capacity(arguments.channels.len());
+    for entry in arguments.channels {
+        channels.push(match entry {
+            NameOr::Name(name) => (channel(&name)?, common),
+            NameOr::Object(own) => (channel(&own.channel)?, or_common(own.since)?),
+        });
+    }
+    let mut patterns = Vec::with_capacity(arguments.patterns.len());
+    for entry in arguments.patterns {
+        patterns.push(match entry {
+            NameOr::Name(text) => (pattern(&text)?, common),
+            NameOr::Object(own) => (pattern(&own.pattern)?, or_common(own.since)?),
+        });
+    }
+    if channels.is_empty() && patterns.is_empty() {
+        channels.push((channel(MAIN)?, common));
+    }
+    let StreamStyle { form, hello, heartbeat, errors } = StreamStyle::of(|name| {
+        Ok(match name {
+            "as" => arguments.r#as.as_deref(),
+            "heartbeat" => arguments.heartbeat.as_deref(),
+            "hello" => arguments.hello.as_deref(),
+            _ => arguments.errors.as_deref(),
+        })
+    })?;
+    let last_event_id = last_event_id(headers).or(arguments.last_event_id);
+    let follows = Follows::new(channels, patterns);
+    Ok((Subscribe { follows, last_event_id, form, hello, heartbeat }, errors))
+}
+
+fn since(text: &str) -> Result<Since, ApiError> {
+    text.parse().map_err(|error| ApiError::malformed(format!("`since` is {text:?}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::Code;
+    use crate::testing::TestDoor;
+
+    fn ask(body: &str) -> Result<(Subscribe, ErrorStyle), ApiError> {
+        asked(body.as_bytes(), &HeaderMap::new())
+    }
+
+    #[test]
+    fn each_channel_may_have_its_own_beginning() {
+        let body = r#"{"channels": ["a", {"channel": "b", "since": "last:10"}, {"channel": "c"}],
+                       "patterns": [{"pattern": "d*", "since": "start"}], "since": "5m", "errors": "status"}"#;
+        let (subscribe, errors) = ask(body).unwrap();
+        let sinces: Vec<Since> = subscribe.follows.channels().iter().map(|(_, since)| *since).collect();
+        let five_minutes = Since::Ago(Duration::from_mins(5));
+        assert_eq!(sinces, [five_minutes, Since::Last(10), five_minutes]);
+        assert_eq!(subscribe.follows.patterns().first().unwrap().1, Since::Start);
+        assert_eq!(errors, ErrorStyle::Status);
+    }
+
+    #[test]
+    fn nothing_named_means_main() {
+        for body in ["", "{}", r#"{"channels": []}"#] {
+            assert_eq!(ask(body).unwrap().0.follows.channels().first().unwrap().0.as_str(), MAIN, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (body, code, named) in [
+            ("{", Code::BadJson, "EOF"),
+            (r#"{"chanels": []}"#, Code::Malformed, "`chanels`"),
+            (r#"{"channels": [{"channel": "a", "sinc": "start"}]}"#, Code::Malformed, "`sinc`"),
+            (r#"{"channels": [7]}"#, Code::Malformed, "a name, or an object"),
+            (r#"{"channels": [""]}"#, Code::BadChannel, "`channel` is empty"),
+            (r#"{"since": "soon"}"#, Code::Malformed, "`since` is \"soon\""),
+            (r#"{"as": "xml"}"#, Code::Malformed, "`as` is \"xml\""),
+        ] {
+            let error = ask(body).unwrap_err();
+            assert_eq!(error.code(), code, "{body}: {error}");
+            assert!(error.detail().contains(named), "{body}: {error}");
+        }
+        assert_eq!(asked(b"\xff", &HeaderMap::new()).unwrap_err().code(), Code::NotUtf8);
+    }
+
+    #[tokio::test]
+    async fn the_answer_is_a_stream() {
+        let door = TestDoor::open();
+        let mut answer = door.post("/subscribe", r#"{"channels": ["news"]}"#).await;
+        assert_eq!(answer.header("content-type"), "text/event-stream");
+        answer.read_until("fanfare.hello").await;
+        assert_eq!(door.get("/subscribe").await.status.as_u16(), 405);
+    }
+}

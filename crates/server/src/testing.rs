@@ -1,0 +1,97 @@
+//! For unit tests: the whole door on a hub of its own, asked in-process.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use fanfare_hub::{Hub, HubConfig};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::door::DoorConfig;
+
+/// A hub with its door, on a folder that goes with it.
+pub(crate) struct TestDoor {
+    pub(crate) hub: Hub,
+    router: Router,
+    _folder: tempfile::TempDir,
+}
+
+/// A response.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    body: Body,
+    /// What was read of a stream so far.
+    read: String,
+}
+
+impl TestDoor {
+    pub(crate) fn open() -> Self {
+        Self::with(HubConfig::default())
+    }
+
+    pub(crate) fn with(config: HubConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = Hub::open_with(folder.path(), HubConfig { shards: 1, ..config }).unwrap();
+        Self { router: crate::app(hub.clone(), DoorConfig::default()), hub, _folder: folder }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
+        self.request("POST", path, &[], body).await
+    }
+
+    /// Asks for something; `host` is `localhost` where the headers don't say otherwise.
+    pub(crate) async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "localhost");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        Answer { status: parts.status, headers: parts.headers, body, read: String::new() }
+    }
+}
+
+impl Answer {
+    /// A header, empty where it isn't there.
+    pub(crate) fn header(&self, name: &str) -> String {
+        self.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    }
+
+    pub(crate) async fn text(self) -> String {
+        String::from_utf8(self.body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    /// The JSON of an answer that must be a success.
+    pub(crate) async fn json(self) -> Value {
+        let status = self.status;
+        let text = self.text().await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The problem of an answer that must be none, with the status that it says itself.
+    pub(crate) async fn problem(self) -> Value {
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let status = self.status;
+        let problem: Value = serde_json::from_str(&self.text().await).unwrap();
+        assert_eq!(problem["status"], status.as_u16());
+        problem
+    }
+
+    /// Reads a stream until it has said `text`.
+    pub(crate) async fn read_until(&mut self, text: &str) {
+        while !self.read.contains(text) {
+            let frame = self.body.frame().await.expect("the stream goes on").unwrap();
+            self.read.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        }
+    }
+}

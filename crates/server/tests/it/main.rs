@@ -1,0 +1,20 @@
+//! The whole server, as clients meet it: the real binary or the real router on a port of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits on real clocks for real processes"
+)]
+
+mod bad_input;
+mod crash;
+mod gap;
+mod harness;
+mod http;
+mod publish;
+mod read;
+mod resume;
+mod stop;
+mod stream;

@@ -1,0 +1,90 @@
+//! Starting and stopping the binary: what it says, what listeners are told, what the next start finds.
+
+use std::process::{Command, Stdio};
+
+use crate::harness::{Address, Hub, binary, folder};
+
+#[test]
+fn a_graceful_stop_tells_each_stream_when_to_come_back_and_loses_nothing() {
+    let folder = folder();
+    let mut hub = Hub::start(folder.path());
+    let mut listener = hub.listen("channel=a");
+    listener.named("fanfare.hello");
+    let id = hub.publish("a", "before");
+    hub.terminate();
+    assert_eq!(listener.next().id, id);
+    let bye = listener.named("fanfare.bye").json();
+    assert_eq!((&bye["reason"], &bye["reconnect"]), (&"shutdown".into(), &true.into()));
+    assert_eq!(listener.any(), None, "the stream is closed");
+    assert!(hub.wait().success());
+    let hub = Hub::start(folder.path());
+    let mut back = hub.resume("channel=a", listener.last_event_id());
+    back.named("fanfare.hello");
+    hub.publish("a", "after");
+    assert_eq!(back.any().unwrap().data, "after", "no gap, no double");
+}
+
+#[test]
+fn both_loopbacks_are_served_and_another_address_needs_the_flag() {
+    let folder = folder();
+    let hub = Hub::start_with(folder.path(), &["--listen", "localhost:0"]);
+    assert_eq!(hub.get("/health/live").status, 200);
+    let second = Command::new(binary())
+        .args(["serve", "--listen", "0.0.0.0:0", "--data"])
+        .arg(crate::harness::folder().path())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    let told = String::from_utf8_lossy(&second.stderr);
+    assert!(told.contains("--allow-anyone"), "{told}");
+}
+
+#[test]
+fn a_folder_or_port_in_use_is_a_clear_error() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    let output = Command::new(binary())
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told.contains("in use"), "{told}");
+    let output = Command::new(binary())
+        .args(["serve", "--listen", &hub.addr().to_string(), "--data"])
+        .arg(crate::harness::folder().path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told.contains(&hub.addr().port().to_string()), "{told}");
+}
+
+#[test]
+fn the_command_line_publishes_and_subscribes_and_resumes() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    let url = format!("http://{}", hub.addr());
+    let publish = |data: &str| {
+        let output = Command::new(binary()).args(["publish", "news", data, "--url", &url]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let first = publish("one");
+    assert_eq!(first["channel"], "news");
+    publish("two");
+    let mut subscriber = Command::new(binary())
+        .args(["subscribe", "news", "--since", "start", "--json", "--url", &url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(subscriber.stdout.take().unwrap()));
+    let heard: Vec<serde_json::Value> =
+        lines.take(2).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    subscriber.kill().unwrap();
+    subscriber.wait().unwrap();
+    assert_eq!((&heard[0]["data"], &heard[1]["data"]), (&"one".into(), &"two".into()));
+    let refused = Command::new(binary()).args(["publish", "@mine", "x", "--url", &url]).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("hub's own"));
+}
