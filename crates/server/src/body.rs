@@ -60,10 +60,19 @@ pub(crate) fn expect_json(essence: &str) -> Result<(), ApiError> {
 pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     let text =
         std::str::from_utf8(bytes).map_err(|e| ApiError::new(Code::NotUtf8, format!("the body is not UTF-8: {e}")))?;
-    serde_json::from_str(text).map_err(|error| {
+    let refusal = |place: String, error: serde_json::Error| {
         let code = if error.is_data() { Code::Malformed } else { Code::BadJson };
-        ApiError::new(code, error.to_string())
-    })
+        let detail = if place.is_empty() { error.to_string() } else { format!("`{place}`: {error}") };
+        ApiError::new(code, detail)
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // The whole body is nobody's field.
+        let place = error.path().to_string();
+        refusal(if place == "." { String::new() } else { place }, error.into_inner())
+    })?;
+    deserializer.end().map_err(|error| refusal(String::new(), error))?;
+    Ok(value)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::query::Query;
 
 /// One event in a request.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `channel` and `data`")]
 struct Item<'a> {
     channel: Option<String>,
     channels: Option<Vec<String>>,
@@ -241,7 +241,8 @@ mod tests {
         for (body, code, named) in [
             ("", "bad_json", "EOF"),
             ("{", "bad_json", "EOF"),
-            ("7", "malformed", "struct Item"),
+            ("7", "malformed", "an object with `channel`"),
+            (r#"{"channel": "a", "data": 1, "event": 7}"#, "malformed", "`event`"),
             (r#"{"channel": "a"}"#, "malformed", "`data` is missing"),
             (r#"{"data": 1}"#, "malformed", "`channel` is missing"),
             (r#"{"channel": "a", "channels": ["b"], "data": 1}"#, "malformed", "both"),

@@ -41,12 +41,12 @@ fn cases() -> Vec<Case<'static>> {
         ),
         ("POST", "/channels/a", &[("Host", "evil.example")], b"x", 421, "wrong_host", "Host"),
         ("POST", "/channels/a", &[("Host", "localhost.evil.example")], b"x", 421, "wrong_host", "Host"),
-        ("POST", "/channels/a", &[("Origin", "https://evil.example")], b"x", 403, "foreign_origin", "evil.example"),
-        ("POST", "/channels/a", &[("Origin", "null")], b"x", 403, "foreign_origin", "null"),
-        ("POST", "/publish", &[("Origin", "http://localhost.evil.example")], b"{}", 403, "foreign_origin", "evil"),
-        ("GET", "/events", &[("Origin", "https://evil.example")], b"", 403, "foreign_origin", "evil.example"),
+        ("POST", "/channels/a", &[("Origin", "https://evil.example")], b"x", 403, "foreign_origin", "Origin"),
+        ("POST", "/channels/a", &[("Origin", "null")], b"x", 403, "foreign_origin", "Origin"),
+        ("POST", "/publish", &[("Origin", "http://localhost.evil.example")], b"{}", 403, "foreign_origin", "Origin"),
+        ("GET", "/events", &[("Origin", "https://evil.example")], b"", 403, "foreign_origin", "Origin"),
         ("POST", "/publish", JSON, b"{", 400, "bad_json", ""),
-        ("POST", "/publish", JSON, b"\"x\"", 400, "bad_json", ""),
+        ("POST", "/publish", JSON, b"\"x\"", 400, "malformed", "an object"),
         ("POST", "/publish", JSON, br#"{"channel":"a"}"#, 400, "malformed", "data"),
         ("POST", "/publish", JSON, br#"{"data":"x"}"#, 400, "malformed", "channel"),
         ("POST", "/publish", JSON, br#"{"channel":"a","channels":["b"],"data":"x"}"#, 400, "malformed", "channel"),
@@ -63,7 +63,7 @@ fn cases() -> Vec<Case<'static>> {
         ("GET", "/events?as=xml", &[], b"", 400, "malformed", "as"),
         ("POST", "/events", &[], b"x", 405, "method_not_allowed", "/channels"),
         ("DELETE", "/channels/a", &[], b"", 405, "method_not_allowed", ""),
-        ("GET", "/nowhere", &[], b"", 404, "not_found", "/nowhere"),
+        ("GET", "/nowhere", &[], b"", 404, "not_found", "GET /events"),
         ("GET", "/channels/a/history?limit=100000", &[], b"", 400, "malformed", "limit"),
         ("POST", "/subscribe", JSON, br#"{"channel":["a"]}"#, 400, "malformed", "channel"),
     ]
@@ -75,15 +75,20 @@ fn each_kind_of_bad_input_is_refused_by_name_and_nothing_of_it_is_published() {
     let hub = Hub::start(folder.path());
     let mut everything = hub.listen("pattern=*");
     everything.named("fanfare.hello");
+    let mut wrong = Vec::new();
     for (method, path, headers, body, status, code, word) in cases() {
         let answer = hub.request(method, path, headers, body);
-        let what = format!("{method} {path} {headers:?}: {}", answer.text());
-        assert_eq!(answer.status, status, "{what}");
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
         let problem = answer.json();
-        assert_eq!((problem["code"].as_str(), problem["status"].as_u64()), (Some(code), Some(status.into())), "{what}");
-        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(word)), "{what}");
+        let is_right = answer.status == status
+            && answer.header("content-type") == Some("application/problem+json")
+            && problem["code"] == code
+            && problem["status"] == status
+            && problem["detail"].as_str().is_some_and(|detail| detail.contains(word));
+        if !is_right {
+            wrong.push(format!("{method} {path} {headers:?} ({status} {code} {word:?}): {}", answer.text()));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     too_large_and_too_deep(&hub);
     broken_http(&hub);
     hub.publish("sentinel", "end");

@@ -47,7 +47,9 @@ fn every_acknowledged_event_survives_kill_9_once_and_in_order() {
         std::thread::sleep(Duration::from_millis(rng.random_range(5..250)));
         hub.kill9();
         running.store(false, Ordering::Release);
-        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
     }
     let hub = Hub::start(folder.path());
     read_on(&hub, &mut since, &mut found);

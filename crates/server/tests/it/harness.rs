@@ -263,7 +263,7 @@ impl Listener {
             }
             left -= bytes.len();
             self.decoder.push(&bytes);
-            while let Some(item) = self.decoder.next() {
+            for item in self.decoder.by_ref() {
                 if let Item::Event(event) = item.expect("the stream is well formed") {
                     heard.push(Heard { id: event.id, event: event.event, data: event.data });
                 }

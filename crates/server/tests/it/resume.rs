@@ -40,9 +40,9 @@ fn publish_all(place: &Where) {
             let (name, count) = (channel(number), numbers[number]);
             numbers[number] += 1;
             let key = format!("{name}-{count}");
-            lines.push_str(&format!(
-                "{{\"channel\":\"{name}\",\"data\":\"{name} {count}\",\"idempotency_key\":\"{key}\"}}\n"
-            ));
+            let item = serde_json::json!({"channel": name, "data": format!("{name} {count}"), "idempotency_key": key});
+            lines.push_str(&item.to_string());
+            lines.push('\n');
         }
         while !try_publish(*place.lock().unwrap(), &lines) {
             std::thread::sleep(Duration::from_millis(20));

@@ -68,8 +68,8 @@ fn a_subscribe_request_takes_a_since_for_each_channel() {
     assert_eq!(head.status, 200);
     hub.publish("c", "live");
     let mut listener = Listener::of(head, chunks);
-    let heard: Vec<String> = (0..7).map(|_| listener.next().json()["data"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(heard, ["b0", "b1", "a2", "b2", "a3", "b3", "live"], "in the hub's order");
+    let all: Vec<String> = (0..7).map(|_| listener.next().json()["data"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(all, ["b0", "b1", "a2", "b2", "a3", "b3", "live"], "in the hub's order");
 }
 
 #[test]

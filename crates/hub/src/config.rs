@@ -1,0 +1,68 @@
+//! What a hub is made of, and why it can't be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::limits::{CURSOR_AGE_MAX, WINDOW_BYTES};
+use crate::rule::Rule;
+use crate::store::StoreError;
+
+/// What a hub is made of.
+#[derive(Clone)]
+pub struct HubConfig {
+    /// The rules of channels, the first that matches counting.
+    pub rules: Vec<Rule>,
+    /// How many streams there may be; further ones are refused.
+    pub streams_max: usize,
+    /// Threads that serve streams; one per core if 0.
+    pub shards: usize,
+    /// Threads that read history for streams that are behind.
+    pub readers: usize,
+    /// Memory of the window, in bytes.
+    pub window_bytes: usize,
+    /// How old a cursor may be.
+    pub cursor_age_max: Duration,
+    /// How long a reader may take nothing before its stream is cut.
+    pub stall_max: Duration,
+    /// The shortest and longest reconnection time that streams are told on opening; each gets one of its own in between.
+    pub retry: (Duration, Duration),
+    /// The same when the hub stops: longer than a restart takes.
+    pub bye_retry: (Duration, Duration),
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            streams_max: 10_000,
+            shards: 0,
+            readers: 2,
+            window_bytes: WINDOW_BYTES,
+            cursor_age_max: CURSOR_AGE_MAX,
+            stall_max: Duration::from_secs(30),
+            retry: (Duration::from_secs(2), Duration::from_secs(4)),
+            bye_retry: (Duration::from_secs(3), Duration::from_secs(6)),
+            clock: Arc::new(SystemClock::default()),
+        }
+    }
+}
+
+impl std::fmt::Debug for HubConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubConfig").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// Why a hub can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A thread can't be started.
+    #[error("a thread could not be started")]
+    Thread(#[from] std::io::Error),
+}

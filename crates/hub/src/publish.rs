@@ -1,0 +1,93 @@
+//! Publishing: from a channel and an event to a receipt.
+
+use crate::channel::{ChannelName, NameError};
+use crate::draft::{Draft, DraftError, Publisher};
+use crate::event::Event;
+use crate::hub::Hub;
+use crate::limits::BATCH_EVENTS_MAX;
+use crate::writer::{AppendError, Placed};
+
+/// Why an event was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The channel's name is not one.
+    #[error("`channel` {0}")]
+    Channel(#[from] NameError),
+    /// The event is not as it must be.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// The batch is too large.
+    #[error("the batch has {0} events; at most {BATCH_EVENTS_MAX} are allowed")]
+    BatchTooLarge(usize),
+    /// The log did not take it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// What a publisher gets for an event.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Receipt {
+    /// The event's id; none if it is transient.
+    pub id: Option<String>,
+    /// Its canonical channel.
+    pub channel: String,
+    /// How safe it is: `durable`, `memory` or `transient`.
+    pub durability: &'static str,
+    /// How many open streams follow one of its channels.
+    pub streams: usize,
+    /// Whether it had been published before, by its idempotency key.
+    pub duplicate: bool,
+}
+
+impl Hub {
+    /// Publishes an event to a channel and waits until it is as durable as the channel's rule says.
+    ///
+    /// # Errors
+    ///
+    /// When the channel or the event is not as it must be, or the log did not take it.
+    pub async fn publish(&self, channel: &str, event: impl Into<Event>) -> Result<Receipt, PublishError> {
+        let draft = Draft::new(vec![ChannelName::new(channel)?], event.into(), Publisher::Anyone)?;
+        self.publish_draft(draft).await
+    }
+
+    /// Publishes a draft and waits until it is as durable as its channels' rules say.
+    ///
+    /// # Errors
+    ///
+    /// When the log did not take it.
+    pub async fn publish_draft(&self, draft: Draft) -> Result<Receipt, PublishError> {
+        let mut results = self.publish_all(vec![draft], false).await?;
+        results.pop().unwrap_or(Err(AppendError::Closed)).map_err(PublishError::from)
+    }
+
+    /// Publishes drafts in their order, with nobody else's between them. With `atomic` all or none.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many. What happened to each is in the results, in the order of the drafts.
+    pub async fn publish_all(
+        &self,
+        drafts: Vec<Draft>,
+        atomic: bool,
+    ) -> Result<Vec<Result<Receipt, AppendError>>, PublishError> {
+        if drafts.len() > BATCH_EVENTS_MAX {
+            return Err(PublishError::BatchTooLarge(drafts.len()));
+        }
+        let channels: Vec<Vec<ChannelName>> = drafts.iter().map(|draft| draft.channels.clone()).collect();
+        let outcome = self.0.log.append(drafts, atomic).await;
+        let receipt = |(placed, channels): (Result<Placed, AppendError>, &Vec<ChannelName>)| {
+            placed.map(|placed| self.receipt(&placed, channels))
+        };
+        Ok(outcome.into_iter().zip(&channels).map(receipt).collect())
+    }
+
+    fn receipt(&self, placed: &Placed, channels: &[ChannelName]) -> Receipt {
+        Receipt {
+            id: placed.position.map(|position| self.0.history.epochs.cursor(position, None).to_text()),
+            channel: channels.first().map(ToString::to_string).unwrap_or_default(),
+            durability: placed.durability.as_str(),
+            streams: self.streams_of(channels),
+            duplicate: placed.duplicate,
+        }
+    }
+}
