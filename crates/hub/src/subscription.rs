@@ -255,7 +255,7 @@ impl Subscription {
         if self.backfill_upto.is_some() {
             return Some(Pull::Page(catchup));
         }
-        match view.window.slot_after(self.sent) {
+        match view.window.slot_after(self.sent, self.opened) {
             Some(slot) if slot > view.slot => {
                 self.place = Place::History { catchup: Some(catchup), page: VecDeque::new() };
                 Some(Pull::Ahead)

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::entry::Entry;
 use crate::position::Position;
+use crate::rule::Durability;
 
 /// The newest events.
 #[derive(Debug)]
@@ -86,13 +87,24 @@ impl Window {
         Slots::Entries(inner.entries.iter().skip(skip as usize).take(count).cloned().collect())
     }
 
-    /// The slot of the first event above `position`, or `None` where the window doesn't reach back that far.
-    pub fn slot_after(&self, position: Position) -> Option<u64> {
+    /// The slot from which a stream goes on that has everything up to `position`, or `None` where the window doesn't reach
+    /// back that far. Transient events that follow the event at `position` are still to come, but for those before the slot
+    /// `opened`, at which the stream wasn't there.
+    pub fn slot_after(&self, position: Position, opened: u64) -> Option<u64> {
         let inner = self.read();
         if position < inner.floor {
             return None;
         }
-        Some(inner.first + inner.entries.partition_point(|entry| entry.position <= position) as u64)
+        let mut at = inner.entries.partition_point(|entry| entry.position <= position);
+        let is_transient =
+            |at: usize| inner.entries.get(at).is_some_and(|entry| entry.durability == Durability::Transient);
+        while inner.first + at as u64 > opened
+            && let Some(before) = at.checked_sub(1)
+            && is_transient(before)
+        {
+            at = before;
+        }
+        Some(inner.first + at as u64)
     }
 
     /// What the entries weigh, in bytes, and how many there are.
@@ -115,7 +127,6 @@ mod tests {
     use crate::draft::{Draft, Publisher};
     use crate::event::Event;
     use crate::record::Record;
-    use crate::rule::Durability;
 
     fn entry(sequence: u64, durability: Durability) -> Arc<Entry> {
         let channels = vec![ChannelName::new("c").unwrap()];
@@ -133,10 +144,11 @@ mod tests {
         assert!(matches!(window.entries(1, 9), Slots::Gone));
         let Slots::Entries(entries) = window.entries(2, 2) else { panic!("slot 2 is there") };
         assert_eq!(entries.iter().map(|e| e.position.sequence()).collect::<Vec<_>>(), [3, 4]);
-        assert_eq!(window.slot_after(Position::new(1, 1)), None);
-        assert_eq!(window.slot_after(Position::new(1, 2)), Some(2));
-        assert_eq!(window.slot_after(Position::new(1, 4)), Some(4));
-        assert_eq!(window.slot_after(Position::new(1, 5)), Some(5));
+        let slot_after = |sequence| window.slot_after(Position::new(1, sequence), 0);
+        assert_eq!(slot_after(1), None);
+        assert_eq!(slot_after(2), Some(2));
+        assert_eq!(slot_after(4), Some(4));
+        assert_eq!(slot_after(5), Some(5));
     }
 
     #[test]
@@ -146,6 +158,8 @@ mod tests {
             [entry(1, Durability::Durable), entry(1, Durability::Transient), entry(2, Durability::Durable)],
             Position::new(1, 2),
         );
-        assert_eq!(window.slot_after(Position::new(1, 1)), Some(2));
+        assert_eq!(window.slot_after(Position::new(1, 1), 2), Some(2));
+        assert_eq!(window.slot_after(Position::new(1, 1), 0), Some(1), "but who was there gets it");
+        assert_eq!(window.slot_after(Position::new(1, 2), 0), Some(3), "unless something later has been sent already");
     }
 }

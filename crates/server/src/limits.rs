@@ -34,8 +34,9 @@ pub const HEAD_READ_MAX: Duration = Duration::from_secs(10);
 /// How long a client may take for a request's body: 8 MiB at 300 KB/s.
 pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
-/// How long a client may take none of what is written to it before its connection is cut.
-pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// How long a client may take none of what is written to it before its connection is cut. Longer than the hub waits for a
+/// reader (30 s), so that the hub ends a stalled stream, and counts it as such, before its socket goes.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(40);
 
 /// Unsent bytes that the kernel holds for a connection (32 KiB), so that lag stays in the log, which is shared.
 pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;

@@ -157,7 +157,8 @@ pub(crate) fn urls(listeners: &[TcpListener]) -> Vec<String> {
 /// Accepts connections until told to stop, then waits for them to end; those that take too long are cut.
 pub(crate) async fn accept(listener: TcpListener, app: Router, room: Arc<Semaphore>, mut stopped: Stopped) {
     let mut connections = JoinSet::new();
-    let mut was_full = false;
+    // What goes on for a while is logged when it begins.
+    let (mut was_full, mut has_failed) = (false, false);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -173,7 +174,7 @@ pub(crate) async fn accept(listener: TcpListener, app: Router, room: Arc<Semapho
                     was_full = true;
                     continue;
                 };
-                was_full = false;
+                (was_full, has_failed) = (false, false);
                 let served = connection::serve(socket, app.clone(), stopped.clone());
                 connections.spawn(async move {
                     served.await;
@@ -182,7 +183,10 @@ pub(crate) async fn accept(listener: TcpListener, app: Router, room: Arc<Semapho
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted");
+                if !has_failed {
+                    tracing::error!(%error, "no connection can be accepted; trying on");
+                }
+                has_failed = true;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -1,6 +1,7 @@
 //! The routes: which path leads to which file. An endpoint is a file with its arguments, errors and tests.
 
 use axum::Router;
+use axum::http::Uri;
 use axum::routing::{get, post};
 
 use crate::door::Door;
@@ -53,8 +54,7 @@ async fn get_or_post() -> ApiError {
     ApiError::method_not_allowed("GET, HEAD, POST", "this path is read with GET and published to with POST")
 }
 
-async fn nowhere() -> ApiError {
-    let detail = "there is nothing at this path; listen at `GET /events?channel=…`, publish with \
-                  `POST /channels/{channel}`";
-    ApiError::new(Code::NotFound, detail)
+async fn nowhere(uri: Uri) -> ApiError {
+    let advice = "listen at `GET /events?channel=…`, publish with `POST /channels/{channel}`";
+    ApiError::new(Code::NotFound, format!("there is nothing at {:?}; {advice}", uri.path()))
 }

@@ -251,6 +251,8 @@ mod tests {
             (r#"{"channel": "a\n", "data": 1}"#, "bad_channel", "`channel` has a control"),
             (r#"{"channel": "@a", "data": 1}"#, "reserved_channel", "@a"),
             (r#"{"channel": "a", "data": "\ud800"}"#, "bad_json", "`data`"),
+            (r#"{"channel": "a", "data": 1, "event": 7}"#, "malformed", "`event`: invalid type"),
+            (r#"{"channel": "a", "data": 1} x"#, "bad_json", "trailing characters"),
             (r#"{"channel": "a", "data": 1, "ttl": -1}"#, "malformed", "`ttl`"),
             (r#"{"channel": "a", "data": 1, "ttl": []}"#, "malformed", "`ttl`"),
         ] {

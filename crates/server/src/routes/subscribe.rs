@@ -23,7 +23,7 @@ use crate::query::Query;
 
 /// The request's body.
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object with `channels` or `patterns`")]
 struct Arguments {
     /// Exact names, each alone or with a `since` of its own.
     channels: Vec<NameOr<ChannelSince>>,
@@ -172,7 +172,7 @@ mod tests {
             ("{", Code::BadJson, "EOF"),
             (r#"{"chanels": []}"#, Code::Malformed, "`chanels`"),
             (r#"{"channels": [{"channel": "a", "sinc": "start"}]}"#, Code::Malformed, "`sinc`"),
-            (r#"{"channels": [7]}"#, Code::Malformed, "a name, or an object"),
+            (r#"{"channels": [7]}"#, Code::Malformed, "`channels[0]`: invalid type: integer `7`, expected a name"),
             (r#"{"channels": [""]}"#, Code::BadChannel, "`channel` is empty"),
             (r#"{"since": "soon"}"#, Code::Malformed, "`since` is \"soon\""),
             (r#"{"as": "xml"}"#, Code::Malformed, "`as` is \"xml\""),
