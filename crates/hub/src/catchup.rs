@@ -408,9 +408,14 @@ pub(crate) enum LastEventId {
 }
 
 impl Beginning {
-    /// Finds where a stream begins.
-    pub(crate) fn find(history: &History, follows: Arc<Follows>, last: LastEventId) -> Result<Self, CatchupError> {
-        let (head, _) = history.window.head();
+    /// Finds where a stream begins that was opened when the window's head was `head`.
+    pub(crate) fn find(
+        history: &History,
+        follows: Arc<Follows>,
+        last: LastEventId,
+        head: Position,
+    ) -> Result<Self, CatchupError> {
+        let (head_now, _) = history.window.head();
         let common = follows.common_since();
         let (last, resumed) = match (last, common) {
             // One cursor for all is a resume, whether a header or `since` says it.
@@ -420,7 +425,7 @@ impl Beginning {
         };
         let cursor = match last {
             LastEventId::None => None,
-            LastEventId::Cursor(cursor) if history.epochs.place(&cursor, head).is_ok() => Some(cursor),
+            LastEventId::Cursor(cursor) if history.epochs.place(&cursor, head_now).is_ok() => Some(cursor),
             LastEventId::Cursor(_) | LastEventId::Foreign => return Self::unknown(history, follows, head),
         };
         let catchup = match (cursor, common) {

@@ -34,8 +34,8 @@ pub(crate) struct Job {
 /// What is to be read.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// Where a stream begins.
-    Begin(Arc<Follows>, LastEventId),
+    /// Where a stream begins, and what the head was when it was opened.
+    Begin(Arc<Follows>, LastEventId, Position),
     /// The next page.
     Page(Box<Catchup>),
 }
@@ -137,13 +137,16 @@ impl Shard {
         self.wheel.next()
     }
 
-    /// Takes a new stream. `opening` is sent at once, before the stream's beginning is known.
+    /// Takes a new stream, which was opened when the window's head was `head`. `opening` is sent at once, before the stream's
+    /// beginning is known.
+    #[expect(clippy::too_many_arguments, reason = "a stream is just this many things, and they come from one place")]
     pub(crate) fn open(
         &mut self,
         key: StreamKey,
         subscription: Subscription,
         outlet: Box<dyn Outlet>,
         last: LastEventId,
+        head: Position,
         opening: Bytes,
         now: Duration,
     ) {
@@ -163,7 +166,7 @@ impl Shard {
             waiting: None,
         };
         self.streams.insert(key, stream);
-        self.jobs.push(Job { key, work: Work::Begin(follows, last) });
+        self.jobs.push(Job { key, work: Work::Begin(follows, last, head) });
         self.pump(key, now);
     }
 

@@ -8,18 +8,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::catchup::LastEventId;
+use crate::catchup::{Beginning, LastEventId};
 use crate::clock::Clock;
 use crate::history::History;
 use crate::index::StreamKey;
 use crate::outlet::Outlet;
+use crate::position::Position;
 use crate::shard::{Answer, Job, Shard, Work};
 use crate::stats::CloseReason;
 use crate::subscription::Subscription;
 
 /// What is said to a shard. Bounded by the number of streams: each has at most one of each kind on its way.
 pub(crate) enum Command {
-    Open { key: StreamKey, subscription: Box<Subscription>, outlet: Box<dyn Outlet>, last: LastEventId, opening: Bytes },
+    Open {
+        key: StreamKey,
+        subscription: Box<Subscription>,
+        outlet: Box<dyn Outlet>,
+        last: LastEventId,
+        head: Position,
+        opening: Bytes,
+    },
     Answer(StreamKey, Answer),
     Ready(StreamKey),
     Left(StreamKey),
@@ -83,8 +91,8 @@ pub(crate) fn start(
             let now = clock.elapsed();
             for command in commands {
                 match command {
-                    Command::Open { key, subscription, outlet, last, opening } => {
-                        shard.open(key, *subscription, outlet, last, opening, now);
+                    Command::Open { key, subscription, outlet, last, head, opening } => {
+                        shard.open(key, *subscription, outlet, last, head, opening, now);
                     }
                     Command::Answer(key, answer) => shard.answer(key, answer, now),
                     Command::Ready(key) => shard.ready(key, now),
@@ -159,7 +167,7 @@ impl Work {
     /// Reads it.
     pub(crate) fn run(self, history: &History) -> Answer {
         match self {
-            Self::Begin(follows, last) => Answer::Begin(crate::catchup::Beginning::find(history, follows, last)),
+            Self::Begin(follows, last, head) => Answer::Begin(Beginning::find(history, follows, last, head)),
             Self::Page(mut catchup) => {
                 let (head, _) = history.window.head();
                 Answer::Page(catchup.page(history, head).map(|page| (page, catchup)))

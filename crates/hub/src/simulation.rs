@@ -18,7 +18,7 @@ use crate::index::StreamKey;
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
-use crate::shard::{Job, Shard, ShardSettings, Work};
+use crate::shard::{Job, Shard, ShardSettings};
 use crate::stats::Counters;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
@@ -197,7 +197,6 @@ impl World {
             return;
         }
         let (shard, Job { key, work }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
-        self.note_beginning(key, &work);
         let answer = work.run(&self.history);
         if self.rng.random_bool(0.3) {
             // Between reading and the answer's arrival anything may happen.
@@ -205,18 +204,6 @@ impl World {
             self.writer.sweep();
         }
         self.shards[shard].answer(key, answer, self.clock.elapsed());
-    }
-
-    /// A stream is about to learn where it begins: what is kept at this moment is what it is promised.
-    fn note_beginning(&mut self, key: StreamKey, work: &Work) {
-        if let Work::Begin(..) = work {
-            let floors = self.floors();
-            let kept = self.reference.kept(&floors);
-            let client = self.clients.iter_mut().find(|client| client.connection.is_some_and(|(_, own)| own == key));
-            if let Some(client) = client {
-                client.promise(floors, &kept);
-            }
-        }
     }
 
     /// Some bytes come through to a client, perhaps half a block.
@@ -252,11 +239,15 @@ impl World {
         let shard = self.rng.random_range(0..self.shards.len());
         let key = self.next_key;
         self.next_key += 1;
+        // What is kept at this moment is what the stream is promised.
+        let floors = self.floors();
+        let kept = self.reference.kept(&floors);
         let client = &mut self.clients[which];
-        let (_, slot) = self.writer.window.head();
+        let (head, slot) = self.writer.window.head();
         let (subscription, outlet, last) = client.connect(shard, key, slot);
+        client.promise(floors, &kept);
         let opening = bytes::Bytes::from_static(b": fanfare\nretry: 3000\n");
-        self.shards[shard].open(key, subscription, outlet, last, opening, now);
+        self.shards[shard].open(key, subscription, outlet, last, head, opening, now);
     }
 
     /// The floors of all channels as stored.
@@ -309,7 +300,6 @@ impl World {
             self.gather_jobs();
             let idle = self.jobs.is_empty();
             for (shard, Job { key, work }) in std::mem::take(&mut self.jobs) {
-                self.note_beginning(key, &work);
                 let answer = work.run(&self.history);
                 self.shards[shard].answer(key, answer, now);
             }

@@ -80,6 +80,8 @@ impl Hub {
         let stream = format!("{:032x}", rand::random::<u128>());
         let style =
             Style { stream: stream.clone(), form, hello, beat: heartbeat, heartbeat: self.heartbeat_of(&follows) };
+        // "Now" is now, and not when somebody gets round to finding out where the stream begins.
+        let (head, slot) = self.0.history.window.head();
         let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
         let (outlet, inlet) = mailbox();
         let shard = self.shard_of(key);
@@ -87,9 +89,10 @@ impl Hub {
         bump(&self.0.counters.streams);
         shard.send(Command::Open {
             key,
-            subscription: Box::new(Subscription::new(Arc::new(follows), style, self.0.history.window.head().1)),
+            subscription: Box::new(Subscription::new(Arc::new(follows), style, slot)),
             outlet: Box::new(outlet),
             last,
+            head,
             opening: opening(self.jittered_retry()),
         });
         Ok(Stream::new(stream, key, inlet, shard, self.0.open.clone()))

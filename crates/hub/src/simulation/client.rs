@@ -142,7 +142,7 @@ impl Client {
         (Subscription::new(self.follows.clone(), style, slot), Box::new(outlet), last)
     }
 
-    /// What the hub keeps at the moment at which it finds out where this stream begins.
+    /// What the hub keeps at the moment at which this stream is opened.
     pub(super) fn promise(
         &mut self,
         floors: HashMap<ChannelName, Position>,
