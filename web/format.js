@@ -70,12 +70,13 @@ export function duration(seconds) {
 }
 
 /**
- * The telling end of an id: ids begin alike and differ at the end.
+ * The telling parts of an id, its beginning and its end: the beginning changes when the hub is started, the end with
+ * every event.
  * @param {?string} id
  */
 export function shortId(id) {
   if (!id) return NONE;
-  return id.length > 10 ? `…${id.slice(-8)}` : id;
+  return id.length > 13 ? `${id.slice(0, 6)}…${id.slice(-6)}` : id;
 }
 
 /**

@@ -61,15 +61,16 @@ export class List {
 
   /** @param {Envelope} envelope */
   #eventRow({ channel, event, data, id, time }) {
+    const name = event ?? 'message';
     const row = document.createElement('li');
     row.dataset.id = id ?? '';
-    row.dataset.event = event;
+    row.dataset.event = name;
     const when = part('time', 'when', clock(time));
     when.setAttribute('datetime', new Date(time).toISOString());
     row.append(when);
     const what = part('span', 'what', '');
     if (channel !== this.#channel) what.append(part('span', 'tag', channel));
-    if (event !== 'message') what.append(part('span', 'tag', event));
+    if (name !== 'message') what.append(part('span', 'tag', name));
     what.append(part('span', 'data', shown(data)));
     const mark = part('span', 'id', shortId(id));
     mark.title = id ?? 'not stored, so without an id';

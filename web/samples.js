@@ -53,7 +53,7 @@ export class Samples {
     const before = this.last;
     if (before && sample.time - before.time > HOLE_MS) {
       const seconds = Math.round((sample.time - before.time) / 1000);
-      const text = this.#lost ? `${seconds} s lost (${this.#lost})` : `hub was down ${seconds} s`;
+      const text = this.#lost ? `${seconds} s lost (${this.#lost})` : `${seconds} s unmeasured (hub was down)`;
       this.#holes.push({ from: before.time, to: sample.time, text });
     }
     this.#lost = null;

@@ -46,7 +46,7 @@ function detail(status) {
       return 'waiting for the hub’s hello';
     case 'reconnecting': {
       const tries = status.tries ? `, ${plural(status.tries, 'attempt')} failed` : '';
-      if (status.by === 'browser') return `${said}the browser does it${tries}`;
+      if (status.by === 'browser') return `${said}the browser tries by itself${tries}`;
       const pause = ((status.pause_ms ?? 0) / 1000).toFixed(1);
       return `${said}the browser gave up; the page tries in ${pause} s${tries}`;
     }

@@ -17,7 +17,7 @@ const PAUSE_MAX_MS = 30_000;
  * What arrives with `as=json`, for every event.
  * @typedef {object} Envelope
  * @property {string} channel
- * @property {string} event  the name that the publisher gave, `message` if none
+ * @property {?string} event  the name that the publisher gave
  * @property {any} data      any JSON, or a string
  * @property {?string} id    the event's own id; none for transient events
  * @property {number} time   when the hub stored it, in ms since 1970

@@ -341,6 +341,20 @@ impl Shard {
     }
 }
 
+#[cfg(test)]
+impl Shard {
+    /// That no stream holds more than a page, what one pull gives, and the hub's own words.
+    pub(crate) fn assert_bounds(&self) {
+        for stream in self.streams.values() {
+            let own_words = stream.subscription.follows().len() + 2;
+            assert!(stream.subscription.page_len() <= crate::limits::PAGE_EVENTS_MAX);
+            assert!(stream.batch.is_empty(), "between passes nothing is on its way");
+            let backlog: usize = stream.backlog.iter().map(Bytes::len).sum();
+            assert!(backlog <= BODY_BYTES_MAX + 300 * own_words, "{backlog} bytes wait for one stream");
+        }
+    }
+}
+
 /// Offers an entry to the live streams that follow one of its channels.
 fn offer(
     index: &Index,

@@ -359,6 +359,15 @@ impl Subscription {
         !matches!(self.place, Place::Beginning)
     }
 
+    /// How many events of history it holds.
+    #[cfg(test)]
+    pub(crate) fn page_len(&self) -> usize {
+        match &self.place {
+            Place::History { page, .. } => page.len(),
+            Place::Beginning | Place::Window { .. } | Place::Live => 0,
+        }
+    }
+
     /// The last frame of a stream that ends.
     pub(crate) fn bye(&self, reason: ByeReason, retry: Duration, view: &View<'_>) -> Bytes {
         // Before the hello, or while gaps wait, the client's own cursor is the right one.

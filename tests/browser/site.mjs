@@ -1,0 +1,23 @@
+// A web site beside the hub: one page, served on a loopback port.
+
+import { createServer } from 'node:http';
+import { freePort } from './harness.mjs';
+
+/**
+ * Serves a page at all paths until the test has ended, and returns the port.
+ * @param {import('node:test').TestContext} test
+ * @param {string} body  HTML
+ */
+export async function openSite(test, body) {
+  const server = createServer((_, answer) => {
+    answer.setHeader('Content-Type', 'text/html; charset=utf-8');
+    answer.end(`<!doctype html><link rel="icon" href="data:,"><title>A site</title>${body}`);
+  });
+  const port = await freePort();
+  await new Promise((listening) => server.listen(port, listening));
+  test.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return port;
+}
