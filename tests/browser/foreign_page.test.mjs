@@ -7,7 +7,8 @@ import { Hub, until } from './harness.mjs';
 import { openSite } from './site.mjs';
 
 /** A page with a form that sends into a frame, so that the page itself stays. */
-const FORM = '<iframe name="frame"></iframe><form method="post" enctype="text/plain" target="frame"><input name="x"></form>';
+const FORM = `<iframe name="frame"></iframe>
+<form method="post" enctype="text/plain" target="frame"><input name="x"></form>`;
 
 /** Everything by which a page can send a POST without asking first. */
 const WAYS = 4;
@@ -20,7 +21,8 @@ const WAYS = 4;
 async function attack(tab, url) {
   await tab.evaluate(async (url) => {
     await fetch(url, { method: 'POST', body: 'x', mode: 'no-cors' });
-    await fetch(url, { method: 'POST', body: 'x', mode: 'no-cors', credentials: 'include', referrerPolicy: 'no-referrer' });
+    const silent = { credentials: 'include', referrerPolicy: 'no-referrer' };
+    await fetch(url, { method: 'POST', body: 'x', mode: 'no-cors', ...silent });
     if (!navigator.sendBeacon(url, 'x')) throw new Error('the beacon was not sent');
     const form = document.forms[0];
     form.action = url;

@@ -1,7 +1,7 @@
 // The hub under test: the real binary in a process of its own, with its own port and its own data folder.
 //
-// Tests tell a story with it: start, publish, kill, start again, read the history. Requests go out as curl's do, each on
-// a connection of its own, so that a hub that went away leaves no half-dead connection behind.
+// Tests tell a story with it: start, publish, kill, start again, read the history. Requests go out as curl's do, each
+// on a connection of its own, so that a hub that went away leaves no half-dead connection behind.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -22,7 +22,7 @@ const PATIENCE_MS = 30_000;
 /** Between two looks at a condition. */
 const LOOK_MS = 50;
 
-/** The ports to choose from: below those that outgoing connections take, which could be handed out while a hub is down. */
+/** The ports to choose from: none that an outgoing connection could be given while a hub is down. */
 const PORTS = { first: 20_000, count: 12_000 };
 
 /** Hubs that are there now. None may outlive the tests, however these end. */

@@ -21,7 +21,8 @@ const SCREENS = [
 const PARTS = [
   ['header h1', 'section#connection', '#stop', '#start', 'section#machine', '#figure-cpu', '#figure-memory'],
   ['#plot-cpu canvas', '#plot-memory canvas', '#plot-network canvas', '#plot-disk canvas'],
-  ['#channel', '#event-name', '#text', '#send', '#receipt', '#list > li', 'pre:has(#snippet-listen)', 'pre:has(#snippet-page)'],
+  ['#channel', '#event-name', '#text', '#send', '#receipt', '#list > li'],
+  ['pre:has(#snippet-listen)', 'pre:has(#snippet-history)', 'pre:has(#snippet-page)'],
 ].flat();
 
 for (const { name, ...screen } of SCREENS) {
