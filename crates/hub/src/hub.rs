@@ -253,9 +253,8 @@ impl Hub {
 }
 
 impl Shared {
-    /// Stops and joins all threads.
-    fn stop_threads(&self) {
-        self.log.join();
+    /// Tells shards, readers and keeper to end.
+    fn tell_threads(&self) {
         for shard in &self.shards {
             shard.inbox.send(Command::Stop);
         }
@@ -263,6 +262,12 @@ impl Shared {
         let (stopped, signal) = &*self.keeper;
         *stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         signal.notify_all();
+    }
+
+    /// Stops and joins all threads, the log's first: what it releases is still delivered.
+    fn stop_threads(&self) {
+        self.log.join();
+        self.tell_threads();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let this = std::thread::current().id();
         for thread in threads {
@@ -281,6 +286,14 @@ impl Shared {
         if let Err(error) = self.store.reclaim() {
             tracing::error!(error = &error as &dyn std::error::Error, "space could not be reclaimed");
         }
+    }
+}
+
+impl Drop for Shared {
+    /// A hub that is dropped without [`Hub::close`] ends too, though nobody waits for it: the log's thread ends in order once
+    /// its queue is gone.
+    fn drop(&mut self) {
+        self.tell_threads();
     }
 }
 

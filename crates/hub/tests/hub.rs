@@ -62,3 +62,20 @@ async fn what_is_published_reaches_a_stream_and_a_later_one_resumes_after_a_rest
     assert!(rest.contains("event: fanfare.bye") && rest.contains("retry: "), "{rest}");
     hub.close().await;
 }
+
+#[tokio::test]
+async fn a_hub_that_is_dropped_lets_go_of_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::open(folder.path()).unwrap();
+    let id = hub.publish("a", "kept").await.unwrap().id.unwrap();
+    drop(hub);
+    // Nobody waits for its threads, so it may take a moment.
+    let hub = loop {
+        match Hub::open(folder.path()) {
+            Ok(hub) => break hub,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    assert_eq!(hub.channel(&ChannelName::new("a").unwrap()).unwrap().head, Some(id));
+    hub.close().await;
+}
