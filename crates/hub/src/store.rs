@@ -2,7 +2,7 @@
 //! asks of a disk; what the bytes mean is decided above.
 //!
 //! Two stores stand behind the trait: [`fjall`](self::fjall::FjallStore) on disk, and [`memory`](self::memory::MemoryStore)
-//! for `memory` channels and for tests. One suite, [`contract`](self::contract), holds for both.
+//! for `memory` channels and for tests. One suite, `store/contract.rs`, holds for both.
 
 use std::ops::Bound;
 
