@@ -39,11 +39,12 @@ pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Most channels and patterns that one stream follows.
 pub const FOLLOWS_MAX: usize = 1_000;
 
-/// Largest `N` in `since=last:N`.
-pub const LAST_MAX: u32 = 10_000;
+/// Largest `N` in `since=last:N`. With [`FOLLOWS_MAX`] it bounds what finding a stream's beginning may read: a million
+/// index entries. Who wants more takes `start`, or reads history in pages.
+pub const LAST_MAX: u32 = 1_000;
 
 /// Most channels a pattern may match for `since=last:N`, where each channel has a start of its own to be remembered.
-pub const LAST_CHANNELS_MAX: usize = 10_000;
+pub const LAST_CHANNELS_MAX: usize = 1_000;
 
 /// Channels of one pattern for which a gap is told one by one; beyond this one gap is told for the whole pattern.
 pub const PATTERN_GAPS_MAX: usize = in_tests(3, 100);

@@ -302,7 +302,8 @@ impl Subscription {
             }
         }
         buried = buried.filter(|catchup| catchup.buried_upto() > self.sent);
-        let (is_level, is_clear) = (slot >= view.slot, buried.is_none());
+        // At the window's end nothing can be buried: what comes later is above every floor.
+        let (is_level, is_clear) = (slot >= view.slot, buried.is_none() || view.window.head().1 <= slot);
         self.place = if is_level && is_clear { Place::Live } else { Place::Window { slot, buried } };
         if is_level {
             self.sent = self.sent.max(view.position);
