@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::channel::ChannelName;
 use crate::directory::ChannelRow;
@@ -117,24 +118,32 @@ impl Catchup {
         let mut backfill = Backfill { upto, ..Backfill::default() };
         let nothing_said = follows.common_since() == Some(Since::Now);
         let since = |since: Since| if nothing_said { Since::Start } else { since };
-        for (name, of) in follows.channels() {
-            let known = history.row(name)?;
-            backfill.starts.insert(name.clone(), start(history, known, since(*of), upto)?);
-        }
+        // A channel that several patterns match is looked at once, for the most that one of them asks for.
+        let mut last: HashMap<ChannelName, (Known, u32)> = HashMap::new();
+        let mut ago: HashMap<Duration, Position> = HashMap::new();
         for (pattern, of) in follows.patterns() {
-            let of = since(*of);
-            if matches!(of, Since::Last(_)) {
-                for (name, known) in
-                    channels_of(history, pattern, LAST_CHANNELS_MAX)?.ok_or(CatchupError::PatternTooWide)?
-                {
-                    let start = start(history, known, of, upto)?;
-                    backfill.starts.entry(name).and_modify(|other| *other = start.min(*other)).or_insert(start);
+            if let Since::Last(count) = since(*of) {
+                let channels = channels_of(history, pattern, LAST_CHANNELS_MAX)?.ok_or(CatchupError::PatternTooWide)?;
+                for (name, known) in channels {
+                    let (_, most) = last.entry(name).or_insert((known, count));
+                    *most = count.max(*most);
+                }
+                if last.len() > LAST_CHANNELS_MAX {
+                    return Err(CatchupError::PatternTooWide);
                 }
                 // Channels that appear later have nothing at or below the cursor.
                 backfill.pattern_starts.push(upto);
             } else {
-                backfill.pattern_starts.push(start(history, Known::default(), of, upto)?);
+                backfill.pattern_starts.push(start(history, Known::default(), since(*of), upto, &mut ago)?);
             }
+        }
+        for (name, (known, count)) in last {
+            let start = start(history, known, Since::Last(count), upto, &mut ago)?;
+            backfill.starts.insert(name, start);
+        }
+        for (name, of) in follows.channels() {
+            let start = start(history, history.row(name)?, since(*of), upto, &mut ago)?;
+            backfill.starts.entry(name.clone()).and_modify(|other| *other = start.min(*other)).or_insert(start);
         }
         Ok(Self { backfill: Some(backfill), ..Self::resume(follows, at, false) })
     }
@@ -363,7 +372,14 @@ fn channels_of(
 }
 
 /// Above which position a channel's backfill up to `upto` begins.
-fn start(history: &History, known: Known, since: Since, upto: Position) -> Result<Position, StoreError> {
+/// What a duration means is remembered in `ago`, so that it is looked for once.
+fn start(
+    history: &History,
+    known: Known,
+    since: Since,
+    upto: Position,
+    ago_known: &mut HashMap<Duration, Position>,
+) -> Result<Position, StoreError> {
     let start = match since {
         Since::Now => upto,
         Since::Start => Position::ORIGIN,
@@ -375,9 +391,14 @@ fn start(history: &History, known: Known, since: Since, upto: Position) -> Resul
         },
         Since::After(cursor) => cursor.position,
         Since::Ago(ago) => {
+            if let Some(start) = ago_known.get(&ago) {
+                return Ok((*start).min(upto));
+            }
             // As of when the backfill began, so that a cut in the middle doesn't move the start.
             let began_ms = history.time_at(upto)?.unwrap_or_default();
-            history.position_at(began_ms.saturating_sub(ago.as_millis() as u64))?
+            let start = history.position_at(began_ms.saturating_sub(ago.as_millis() as u64))?;
+            ago_known.insert(ago, start);
+            start
         }
     };
     Ok(start.min(upto))

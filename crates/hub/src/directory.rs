@@ -121,6 +121,12 @@ impl Tally {
         self.bytes_ever - self.first.1
     }
 
+    /// The channel's row and events are gone from this tier.
+    pub(crate) fn clear(&mut self) {
+        self.has_row = false;
+        self.first = (self.next_number, self.bytes_ever);
+    }
+
     /// Reads what a tier's store says.
     fn read(store: &dyn Store, name: &ChannelName) -> Result<(Self, Option<ChannelRow>), StoreError> {
         let Some(row) = ChannelRow::read(store, name)? else { return Ok((Self::default(), None)) };
@@ -156,6 +162,11 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
+    /// Whether no floor of it waits to be moved.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.trim_due && self.clean <= self.row.floor
+    }
+
     pub(crate) fn tally(&mut self, tier: Tier) -> &mut Tally {
         let [durable, memory] = &mut self.tallies;
         match tier {
@@ -240,11 +251,5 @@ impl Directory {
     /// Adds to `batch` what makes the ids given so far never be given again.
     pub(crate) fn store_next_id(&self, batch: &mut Batch) {
         batch.put(Table::Meta, NEXT_ID, Bytes::copy_from_slice(&self.next_id.to_be_bytes()));
-    }
-
-    /// Forgets a channel whose row is removed.
-    pub(crate) fn forget(&mut self, name: &ChannelName) {
-        self.young.remove(name);
-        self.old.remove(name);
     }
 }

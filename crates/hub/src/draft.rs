@@ -130,7 +130,8 @@ impl Draft {
 
     /// About how much memory the draft holds while it waits, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        self.event.data.len() + 256
+        let names: usize = self.channels.iter().map(|name| name.as_str().len() + 64).sum();
+        self.event.data.len() + names + 256
     }
 }
 

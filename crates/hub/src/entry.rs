@@ -10,6 +10,9 @@ use crate::position::Position;
 use crate::record::Record;
 use crate::rule::Durability;
 
+/// Bytes of data, over all channels of an event, up to which its wire forms as channels after the first are kept.
+const SHARED_COPIES_BYTES_MAX: usize = 16 * 1024;
+
 /// An event with its place in the log.
 #[derive(Debug)]
 pub struct Entry {
@@ -40,9 +43,14 @@ impl Entry {
     }
 
     /// The event on the wire, as one of its channels: the one at `channel` in the record.
-    pub(crate) fn frame(&self, form: Form, channel: usize) -> &Frame {
+    pub(crate) fn frame(&self, form: Form, channel: usize) -> Frame {
+        let copies = self.record.data.len() * self.record.channels.len();
         let forms = match channel.checked_sub(1) {
             None => &self.frames,
+            // Large data in many channels would fill memory with its copies.
+            Some(_) if copies > SHARED_COPIES_BYTES_MAX => {
+                return Frame::of(self, form, self.channel(channel), None);
+            }
             Some(other) => {
                 let count = self.record.channels.len().saturating_sub(1);
                 let others = self.others.get_or_init(|| (0..count).map(|_| Default::default()).collect());
@@ -54,7 +62,7 @@ impl Entry {
             Form::Raw => raw,
             Form::Json => json,
         };
-        frame.get_or_init(|| Frame::of(self, form, self.channel(channel), None))
+        frame.get_or_init(|| Frame::of(self, form, self.channel(channel), None)).clone()
     }
 
     /// The event on the wire under another id, for one stream alone.
@@ -67,8 +75,8 @@ impl Entry {
         self.record.channels.get(at).map_or("", ChannelName::as_str)
     }
 
-    /// About how much memory it holds while it is in the window, in bytes: the record and one wire form.
+    /// About how much memory it holds while it is in the window, in bytes: the record and both wire forms.
     pub(crate) fn weight(&self) -> usize {
-        self.record.weight() + self.record.data.len() + 256
+        self.record.weight() + 2 * self.record.data.len() + 512
     }
 }

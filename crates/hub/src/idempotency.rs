@@ -86,6 +86,11 @@ impl Published {
         Self { digest: digest(draft), position, durability, until_ms }
     }
 
+    /// Whether a stored outcome counts no longer.
+    pub(crate) fn is_over(value: &[u8], now_ms: u64) -> bool {
+        Self::decode(value).is_none_or(|published| published.until_ms <= now_ms)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut value = self.digest.to_be_bytes().to_vec();
         value.extend_from_slice(&self.position.unwrap_or_default().to_key());

@@ -8,7 +8,7 @@ use crate::entry::Entry;
 use crate::follows::Since;
 use crate::history::{Known, Source};
 use crate::hub::Hub;
-use crate::limits::HISTORY_EVENTS_MAX;
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
 use crate::position::Position;
 use crate::rule::Rule;
 use crate::store::{Order, StoreError};
@@ -151,10 +151,11 @@ impl Hub {
                 Ok((entries, next.filter(|_| more)))
             }
             Order::Ascending => {
-                let mut at = above;
-                while entries.len() < limit && at < below {
+                let (mut at, mut bytes) = (above, 0);
+                while entries.len() < limit && at < below && bytes < HISTORY_BYTES_MAX {
                     let run = history.merge(&[source(at)], below)?;
                     at = run.covered;
+                    bytes += run.entries.iter().map(|entry| entry.record.data.len()).sum::<usize>();
                     entries.extend(run.entries);
                 }
                 entries.truncate(limit);

@@ -39,6 +39,9 @@ pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Most channels and patterns that one stream follows.
 pub const FOLLOWS_MAX: usize = 1_000;
 
+/// Most patterns among them. Each is tried against the channels of every event.
+pub const PATTERNS_MAX: usize = 50;
+
 /// Largest `N` in `since=last:N`. With [`FOLLOWS_MAX`] it bounds what finding a stream's beginning may read: a million
 /// index entries. Who wants more takes `start`, or reads history in pages.
 pub const LAST_MAX: u32 = 1_000;
@@ -83,6 +86,9 @@ pub const PAGE_CHANNELS_MAX: usize = in_tests(6, 64);
 
 /// Events in one answer of the history endpoint.
 pub const HISTORY_EVENTS_MAX: usize = 1_000;
+
+/// Bytes of data after which an answer of the history endpoint takes up no further page of the store (4 MiB).
+pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Entries that a shard takes from the window in one pass.
 pub const PASS_ENTRIES_MAX: usize = in_tests(4, 256);

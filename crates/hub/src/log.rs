@@ -46,6 +46,8 @@ pub(crate) struct Log {
 struct Health {
     /// Whether a commit failed.
     failed: AtomicBool,
+    /// Whether somebody asked for a sweep.
+    sweep_wanted: AtomicBool,
     /// Index entries removed since somebody asked.
     removed: AtomicU64,
 }
@@ -79,9 +81,10 @@ impl Log {
         outcome.await.unwrap_or_else(|_| refused(AppendError::OutcomeUnknown))
     }
 
-    /// Has the writer look at what is due, if it isn't busy.
+    /// Has the writer look at what is due.
     pub(crate) fn sweep(&self) {
-        // A full queue means that the writer is at work; the next second will do.
+        self.health.sweep_wanted.store(true, Ordering::Release);
+        // Only to wake it: a full queue means that it is at work, and sees the flag.
         let _ = self.queue.try_send(Command::Sweep);
     }
 
@@ -121,11 +124,15 @@ struct Loop {
 
 impl Loop {
     fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let mut closing = false;
-        while !closing && let Some(first) = commands.blocking_recv() {
+        let (mut closing, mut sweep) = (false, false);
+        while !closing {
+            // While there is more to sweep, only what waits already is taken along.
+            let mut next = if sweep { commands.try_recv().ok() } else { commands.blocking_recv() };
+            if next.is_none() && !sweep {
+                break;
+            }
             let mut appends = Vec::new();
-            let (mut drafts, mut bytes, mut sweep) = (0, 0, false);
-            let mut next = Some(first);
+            let (mut drafts, mut bytes) = (0, 0);
             while let Some(command) = next {
                 match command {
                     Command::Append(append) => {
@@ -145,9 +152,11 @@ impl Loop {
                 }
                 next = commands.try_recv().ok();
             }
+            let is_idle = appends.is_empty();
             self.append(appends);
+            sweep |= self.health.sweep_wanted.swap(false, Ordering::AcqRel);
             if sweep {
-                self.writer.sweep();
+                sweep = self.writer.sweep() || (is_idle && self.writer.has_removals());
                 self.wake();
             }
             self.health.failed.store(self.writer.is_failed(), Ordering::Release);

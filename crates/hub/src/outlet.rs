@@ -105,6 +105,13 @@ impl Outlet for BodyOutlet {
     }
 }
 
+impl Drop for BodyOutlet {
+    /// Nothing comes from a shard that is gone; who reads must not wait for it.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl BodyInlet {
     /// Takes everything that is there, in one piece; `None` when the stream has ended.
     pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {

@@ -85,6 +85,8 @@ pub(crate) struct Shard {
     /// Where it is in the window.
     slot: u64,
     position: Position,
+    /// Whether the hub stops: what is opened now ends at once.
+    drained: bool,
     /// What is to be read for its streams; whoever drives the shard takes it away.
     jobs: Vec<Job>,
     /// Gives numbers for jitter, evenly from 0 to 1.
@@ -112,6 +114,7 @@ impl Shard {
             wheel: Wheel::new(now),
             slot,
             position,
+            drained: false,
             jobs: Vec::new(),
             random,
         }
@@ -168,6 +171,10 @@ impl Shard {
         self.streams.insert(key, stream);
         self.jobs.push(Job { key, work: Work::Begin(follows, last, head) });
         self.pump(key, now);
+        if self.drained {
+            // It was on its way when the others were sent away.
+            self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
+        }
     }
 
     /// Takes what was read for a stream.
@@ -334,6 +341,7 @@ impl Shard {
 
     /// Ends all streams because the hub stops.
     pub(crate) fn drain(&mut self) {
+        self.drained = true;
         let keys: Vec<StreamKey> = self.streams.keys().copied().collect();
         for key in keys {
             self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);

@@ -10,7 +10,7 @@ use crate::catchup::LastEventId;
 use crate::follows::Follows;
 use crate::frame::Form;
 use crate::hub::Hub;
-use crate::limits::FOLLOWS_MAX;
+use crate::limits::{FOLLOWS_MAX, PATTERNS_MAX};
 use crate::notice::HelloStyle;
 use crate::outlet::mailbox;
 use crate::rule::HEARTBEAT;
@@ -28,6 +28,9 @@ pub enum SubscribeError {
     /// Too much is followed.
     #[error("a stream may follow at most {FOLLOWS_MAX} channels and patterns; these are {0}")]
     TooMany(usize),
+    /// Too many patterns are followed.
+    #[error("a stream may follow at most {PATTERNS_MAX} patterns; these are {0}")]
+    TooManyPatterns(usize),
     /// The hub has as many streams as it may have.
     #[error("the hub has as many streams as it may have")]
     Full,
@@ -64,6 +67,9 @@ impl Hub {
         }
         if follows.len() > FOLLOWS_MAX {
             return Err(SubscribeError::TooMany(follows.len()));
+        }
+        if follows.patterns().len() > PATTERNS_MAX {
+            return Err(SubscribeError::TooManyPatterns(follows.patterns().len()));
         }
         if self.0.stopping.load(Ordering::Acquire) {
             return Err(SubscribeError::Stopping);

@@ -242,7 +242,7 @@ impl Subscription {
         self.told = Some(cursor);
         match self.backfill_upto {
             Some(_) => entry.frame_as(&cursor.to_text(), self.style.form, channel).bytes,
-            None => entry.frame(self.style.form, channel).bytes.clone(),
+            None => entry.frame(self.style.form, channel).bytes,
         }
     }
 
@@ -291,7 +291,7 @@ impl Subscription {
                 && let Some(channel) = self.follows.channel_of(&entry.record)
                 && !buried.as_ref().is_some_and(|catchup| catchup.is_buried(&entry.record, entry.position))
             {
-                let frame = entry.frame(self.style.form, channel).bytes.clone();
+                let frame = entry.frame(self.style.form, channel).bytes;
                 *budget = budget.saturating_sub(frame.len());
                 out.push(frame);
                 self.told = entry.id().or(self.told);
@@ -319,7 +319,7 @@ impl Subscription {
     /// The frame of an entry that the shard brings to a live stream.
     pub(crate) fn offer(&mut self, entry: &Entry, channel: usize) -> Bytes {
         self.told = entry.id().or(self.told);
-        entry.frame(self.style.form, channel).bytes.clone()
+        entry.frame(self.style.form, channel).bytes
     }
 
     /// The reader of a live stream didn't take `entry`, at `slot`, and what follows: the stream is behind from there on.

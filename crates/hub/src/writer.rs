@@ -3,6 +3,7 @@
 //!
 //! No thread and no queue here (those are [`log`](crate::log)'s), so tests and simulations drive it step by step.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -90,6 +91,8 @@ pub(crate) struct Writer {
     random_source: Box<dyn FnMut() -> u32 + Send>,
     /// The time of the last event, which the next one is not before.
     time_ms: u64,
+    /// Per tier: up to when everything that was due has been looked at, in milliseconds since the Unix epoch.
+    swept_ms: [u64; 2],
     /// Whether a commit failed. Then nothing is appended until the log is opened again.
     failed: bool,
 }
@@ -153,6 +156,7 @@ impl Writer {
             last_event: last,
             random: epoch.random,
             random_source: parts.random,
+            swept_ms: [0; 2],
             failed: false,
         })
     }
@@ -372,8 +376,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether floors wait to be made durable, or entries to be removed. The next commits take them along; on an idle hub
+    /// sweeps do.
+    pub(crate) fn has_removals(&self) -> bool {
+        !self.failed && self.retention.has_work()
+    }
+
     /// Looks at what is due, trims, and makes floors durable that no publish took along. To be called about once a
-    /// second. Returns whether there is more to do at once.
+    /// second. Returns whether more is due already.
     pub(crate) fn sweep(&mut self) -> bool {
         if self.failed {
             return false;
@@ -387,6 +397,8 @@ impl Writer {
     fn try_sweep(&mut self) -> Result<bool, StoreError> {
         self.directory.make_room();
         let now_ms = self.now_ms();
+        // Nothing is due before this from now on, even if the clock goes back.
+        self.time_ms = now_ms;
         let mut commit = Commit::default();
         if self.horizon.mark(now_ms, self.last, &*self.tiers.durable, commit.batch(Tier::Durable))? {
             commit.synced = true;
@@ -398,22 +410,36 @@ impl Writer {
         self.trim()?;
         commit.synced |= self.retention.has_floors();
         self.commit(commit)?;
-        Ok(more || self.retention.has_work())
+        Ok(more)
     }
 
     /// Takes up what is due in one tier. Returns whether there is more.
     fn take_due(&mut self, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<bool, StoreError> {
         let tiers = self.tiers.clone();
-        let mut scan = tiers.store(tier).scan(Table::Due, keys_with_prefix(b""), Order::Ascending);
+        // What was due before is gone; its keys lie at the table's front until they are compacted.
+        let [durable_ms, memory_ms] = self.swept_ms;
+        let from_ms = if tier == Tier::Durable { durable_ms } else { memory_ms };
+        let range = (Bound::Included(from_ms.to_be_bytes().to_vec()), Bound::Unbounded);
+        let mut scan = tiers.store(tier).scan(Table::Due, range, Order::Ascending);
         for _ in 0..crate::limits::SWEEP_ENTRIES_MAX {
-            let Some(pair) = scan.next() else { return Ok(false) };
-            let (key, _) = pair?;
+            let next = scan.next().transpose()?;
+            let Some((key, _)) = next.filter(|(key, _)| Due::decode(key).is_none_or(|(at_ms, _)| at_ms <= now_ms))
+            else {
+                let [durable_ms, memory_ms] = &mut self.swept_ms;
+                *(if tier == Tier::Durable { durable_ms } else { memory_ms }) = now_ms;
+                return Ok(false);
+            };
             match Due::decode(&key) {
-                Some((at_ms, _)) if at_ms > now_ms => return Ok(false),
                 Some((_, Due::Event(position))) => {
                     Retention::expire(position, tier, batch, &tiers)?;
                 }
-                Some((_, Due::Idempotency(of))) => batch.remove(Table::Idempotency, of),
+                Some((_, Due::Idempotency(of))) => {
+                    // The key may have been used again since, and then counts for longer.
+                    let published = tiers.store(tier).get(Table::Idempotency, &of)?;
+                    if published.is_some_and(|value| Published::is_over(&value, now_ms)) {
+                        batch.remove(Table::Idempotency, of);
+                    }
+                }
                 Some((_, Due::Channel(name))) => self.look_at(&name, tier, now_ms, batch)?,
                 None => {}
             }
@@ -434,9 +460,9 @@ impl Writer {
                 now_ms + 1
             }
             // Empty. Once no cursor can be older than its floor, nobody needs to know of it any more.
-            None if channel.row.floor <= self.horizon.position() => {
+            None if channel.is_settled() && channel.row.floor <= self.horizon.position() => {
                 batch.remove(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()));
-                self.directory.forget(name);
+                channel.tally(tier).clear();
                 return Ok(());
             }
             None => now_ms.saturating_add(self.horizon.age_max().as_millis() as u64 / 8),
@@ -466,6 +492,7 @@ impl Writer {
             let newest = self.tiers.memory.scan(Table::ByChannel, entries, Order::Descending).next().transpose()?;
             let newest = newest.and_then(|(key, _)| position_of_key(&key)).unwrap_or_default();
             let row = ChannelRow { floor: row.floor.max(newest), moved, ..row };
+            self.floors.raise(row.floor, &mut batch);
             batch.put(Table::Channels, key, row.encode());
         }
         self.directory.store_next_id(&mut batch);

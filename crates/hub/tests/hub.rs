@@ -79,3 +79,15 @@ async fn a_hub_that_is_dropped_lets_go_of_its_folder() {
     assert_eq!(hub.channel(&ChannelName::new("a").unwrap()).unwrap().head, Some(id));
     hub.close().await;
 }
+
+#[tokio::test]
+async fn a_stream_ends_when_its_hub_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::open(folder.path()).unwrap();
+    let subscribe = Subscribe { follows: follow("a", Since::Now), ..Subscribe::default() };
+    let mut stream = hub.subscribe(subscribe).unwrap();
+    read_until(&mut stream, "fanfare.hello").await;
+    drop(hub);
+    let end = tokio::time::timeout(Duration::from_secs(10), async { while stream.next().await.is_some() {} }).await;
+    assert!(end.is_ok(), "the stream never ends");
+}

@@ -112,3 +112,41 @@ fn folder_bytes(folder: &std::path::Path) -> u64 {
     }
     bytes
 }
+
+#[tokio::test]
+async fn a_key_that_is_used_again_after_its_window_is_remembered_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(1_000_000));
+    let config = HubConfig { clock: clock.clone(), ..HubConfig::default() };
+    let hub = Hub::open_with(folder.path(), config).unwrap();
+    let publish = async || hub.publish("a", Event::text("x").idempotency_key("k")).await.unwrap().duplicate;
+    assert!(!publish().await);
+    assert!(publish().await);
+    clock.advance(Duration::from_mins(10) + Duration::from_millis(1));
+    assert!(!publish().await, "the window is over");
+    // The sweep finds the first use's row; it must leave the second's alone.
+    let swept = hub.stats().commits;
+    hub.publish("b", "x").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(hub.stats().commits > swept);
+    assert!(publish().await, "and a new one has begun");
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn a_burst_of_short_lived_events_is_swept_at_once_and_not_a_few_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(1_000_000));
+    let config = HubConfig { clock: clock.clone(), ..HubConfig::default() };
+    let hub = Hub::open_with(folder.path(), config).unwrap();
+    let name = ChannelName::new("short").unwrap();
+    for _ in 0..10 {
+        let event = || Event::text("x").ttl(Duration::from_secs(5));
+        let drafts = (0..1_000).map(|_| Draft::new(vec![name.clone()], event(), Publisher::Anyone).unwrap());
+        hub.publish_all(drafts.collect(), false).await.unwrap();
+    }
+    assert_eq!(hub.channel(&name).unwrap().events, 10_000);
+    clock.advance(Duration::from_secs(6));
+    until("the sweep", || hub.channel(&name).unwrap().events == 0).await;
+    hub.close().await;
+}

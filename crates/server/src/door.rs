@@ -43,7 +43,7 @@ struct Shared {
     /// Refusals by the place of their code in [`Code::ALL`].
     refusals: Vec<AtomicU64>,
     /// Bounds the reads that block a thread.
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
     /// Counts from when the door was made.
     clock: SystemClock,
 }
@@ -51,7 +51,7 @@ struct Shared {
 impl Door {
     pub(crate) fn new(hub: Hub, config: DoorConfig) -> Self {
         let refusals = Code::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        let reads = Semaphore::new(READS_MAX);
+        let reads = Arc::new(Semaphore::new(READS_MAX));
         Self(Arc::new(Shared { hub, config, refusals, reads, clock: SystemClock::default() }))
     }
 
@@ -88,10 +88,14 @@ impl Door {
         &self,
         read: impl FnOnce(&Hub) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        // The semaphore is never closed.
-        let _turn = self.0.reads.acquire().await;
+        // The semaphore is never closed. The turn goes with the read, which goes on if the client hangs up.
+        let turn = self.0.reads.clone().acquire_owned().await;
         let hub = self.0.hub.clone();
-        tokio::task::spawn_blocking(move || read(&hub)).await.map_err(|error| {
+        let turned = move || {
+            let _turn = turn;
+            read(&hub)
+        };
+        tokio::task::spawn_blocking(turned).await.map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "a read ended early");
             ApiError::new(Code::Internal, "the read ended early; the server's log says more")
         })

@@ -72,7 +72,7 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
 pub(crate) fn open(door: &Door, subscribe: Subscribe, errors: ErrorStyle) -> Result<Response, ApiError> {
     let (code, reason, retry) = match door.hub().subscribe(subscribe) {
         Ok(stream) => return Ok(event_stream(Body::new(StreamBody(stream)))),
-        Err(error @ (SubscribeError::Nothing | SubscribeError::TooMany(_))) => {
+        Err(error @ (SubscribeError::Nothing | SubscribeError::TooMany(_) | SubscribeError::TooManyPatterns(_))) => {
             return Err(ApiError::malformed(error.to_string()));
         }
         Err(SubscribeError::Full) => (Code::Full, ByeReason::Full, jittered(FULL_RETRY)),

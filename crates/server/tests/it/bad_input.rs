@@ -112,6 +112,9 @@ fn too_large_and_too_deep(hub: &Hub) {
     let answer =
         hub.request("POST", "/subscribe", JSON, format!("{{\"channels\":[{}]}}", channels.join(",")).as_bytes());
     assert_eq!(answer.status, 400, "{}", answer.text());
+    let patterns: Vec<String> = (0..51).map(|n| format!("pattern=p{n}*")).collect();
+    let answer = hub.get(&format!("/events?{}", patterns.join("&")));
+    assert!(answer.status == 400 && answer.text().contains("at most 50 patterns"), "{}", answer.text());
 }
 
 /// What is hardly HTTP: answered with a 4xx or cut, never with a 5xx.

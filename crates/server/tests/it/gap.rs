@@ -270,3 +270,18 @@ fn random_id(rng: &mut StdRng, real: &str) -> String {
         ),
     }
 }
+
+#[test]
+fn a_pattern_is_told_what_an_orderly_restart_took_of_memory_channels() {
+    let folder = folder();
+    let config = || rules(vec![rule("mem*").durability(Durability::Memory)]);
+    let served = Served::start(folder.path(), config());
+    let hello = served.listen("pattern=mem*").named("fanfare.hello");
+    let id = served.post("/channels/mem1", "lost").json()["id"].clone();
+    served.stop();
+    let served = Served::start(folder.path(), config());
+    let mut listener = served.resume("pattern=mem*", &hello.id);
+    listener.named("fanfare.hello");
+    let gap = listener.named("fanfare.gap").json();
+    assert_eq!((&gap["channel"], &gap["reason"], &gap["to"]), (&"mem1".into(), &"restart".into(), &id));
+}
