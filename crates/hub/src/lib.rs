@@ -63,6 +63,7 @@ pub mod store;
 pub mod stream;
 pub mod subscribe;
 mod subscription;
+mod sweep;
 mod tier;
 mod varint;
 mod wheel;

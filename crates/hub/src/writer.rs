@@ -3,12 +3,10 @@
 //!
 //! No thread and no queue here (those are [`log`](crate::log)'s), so tests and simulations drive it step by step.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::channel::ChannelName;
 use crate::clock::Clock;
 use crate::directory::{ChannelRow, Directory, IndexEntry, index_key, position_of_key};
 use crate::draft::Draft;
@@ -78,11 +76,11 @@ pub(crate) struct Writer {
     pub(crate) horizon: Arc<Horizon>,
     pub(crate) floors: Arc<Floors>,
     /// What it knows of each channel.
-    directory: Directory,
+    pub(crate) directory: Directory,
     /// What is to leave the log.
-    retention: Retention,
+    pub(crate) retention: Retention,
     /// The last position given.
-    last: Position,
+    pub(crate) last: Position,
     /// The position of the last event, which transient events after it are said to have.
     last_event: Position,
     /// The random part of its epoch.
@@ -90,28 +88,28 @@ pub(crate) struct Writer {
     /// Gives the random parts of further epochs.
     random_source: Box<dyn FnMut() -> u32 + Send>,
     /// The time of the last event, which the next one is not before.
-    time_ms: u64,
+    pub(crate) time_ms: u64,
     /// Per tier: up to when everything that was due has been looked at, in milliseconds since the Unix epoch.
-    swept_ms: [u64; 2],
+    pub(crate) swept_ms: [u64; 2],
     /// Whether a commit failed. Then nothing is appended until the log is opened again.
-    failed: bool,
+    pub(crate) failed: bool,
 }
 
 /// A commit in the making.
 #[derive(Default)]
-struct Commit {
+pub(crate) struct Commit {
     /// Per tier.
-    batches: [Batch; 2],
+    pub(crate) batches: [Batch; 2],
     /// What is released when it is done.
-    entries: Vec<Arc<Entry>>,
+    pub(crate) entries: Vec<Arc<Entry>>,
     /// Idempotency keys.
-    pending: Pending,
+    pub(crate) pending: Pending,
     /// Whether there is a durable event, and so a need to sync.
-    synced: bool,
+    pub(crate) synced: bool,
 }
 
 impl Commit {
-    fn batch(&mut self, tier: Tier) -> &mut Batch {
+    pub(crate) fn batch(&mut self, tier: Tier) -> &mut Batch {
         let [durable, memory] = &mut self.batches;
         if tier == Tier::Durable { durable } else { memory }
     }
@@ -199,7 +197,7 @@ impl Writer {
         self.failed
     }
 
-    fn fail(&mut self, error: &StoreError) {
+    pub(crate) fn fail(&mut self, error: &StoreError) {
         tracing::error!(error = error as &dyn std::error::Error, "the store failed; publishing stops until a restart");
         self.failed = true;
     }
@@ -217,7 +215,7 @@ impl Writer {
     }
 
     /// Makes a commit, releases its entries.
-    fn commit(&mut self, mut commit: Commit) -> Result<(), StoreError> {
+    pub(crate) fn commit(&mut self, mut commit: Commit) -> Result<(), StoreError> {
         self.retention.fill(&mut commit.batches, &self.tiers)?;
         if commit.synced && self.retention.has_floors() {
             let moved = self.next_position()?;
@@ -237,7 +235,7 @@ impl Writer {
     }
 
     /// Moves the floors of channels that are beyond their limits.
-    fn trim(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn trim(&mut self) -> Result<(), StoreError> {
         if !self.retention.has_queue() {
             return Ok(());
         }
@@ -246,7 +244,7 @@ impl Writer {
     }
 
     /// Now, but never before the last event.
-    fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.clock.unix_ms().max(self.time_ms)
     }
 
@@ -373,101 +371,6 @@ impl Writer {
         if is_new && tier == Tier::Durable {
             self.directory.store_next_id(batch);
         }
-        Ok(())
-    }
-
-    /// Whether floors wait to be made durable, or entries to be removed. The next commits take them along; on an idle hub
-    /// sweeps do.
-    pub(crate) fn has_removals(&self) -> bool {
-        !self.failed && self.retention.has_work()
-    }
-
-    /// Looks at what is due, trims, and makes floors durable that no publish took along. To be called about once a
-    /// second. Returns whether more is due already.
-    pub(crate) fn sweep(&mut self) -> bool {
-        if self.failed {
-            return false;
-        }
-        self.try_sweep().unwrap_or_else(|error| {
-            self.fail(&error);
-            false
-        })
-    }
-
-    fn try_sweep(&mut self) -> Result<bool, StoreError> {
-        self.directory.make_room();
-        let now_ms = self.now_ms();
-        // Nothing is due before this from now on, even if the clock goes back.
-        self.time_ms = now_ms;
-        let mut commit = Commit::default();
-        if self.horizon.mark(now_ms, self.last, &*self.tiers.durable, commit.batch(Tier::Durable))? {
-            commit.synced = true;
-        }
-        let mut more = false;
-        for tier in Tier::ALL {
-            more |= self.take_due(tier, now_ms, commit.batch(tier))?;
-        }
-        self.trim()?;
-        commit.synced |= self.retention.has_floors();
-        self.commit(commit)?;
-        Ok(more)
-    }
-
-    /// Takes up what is due in one tier. Returns whether there is more.
-    fn take_due(&mut self, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<bool, StoreError> {
-        let tiers = self.tiers.clone();
-        // What was due before is gone; its keys lie at the table's front until they are compacted.
-        let [durable_ms, memory_ms] = self.swept_ms;
-        let from_ms = if tier == Tier::Durable { durable_ms } else { memory_ms };
-        let range = (Bound::Included(from_ms.to_be_bytes().to_vec()), Bound::Unbounded);
-        let mut scan = tiers.store(tier).scan(Table::Due, range, Order::Ascending);
-        for _ in 0..crate::limits::SWEEP_ENTRIES_MAX {
-            let next = scan.next().transpose()?;
-            let Some((key, _)) = next.filter(|(key, _)| Due::decode(key).is_none_or(|(at_ms, _)| at_ms <= now_ms))
-            else {
-                let [durable_ms, memory_ms] = &mut self.swept_ms;
-                *(if tier == Tier::Durable { durable_ms } else { memory_ms }) = now_ms;
-                return Ok(false);
-            };
-            match Due::decode(&key) {
-                Some((_, Due::Event(position))) => {
-                    Retention::expire(position, tier, batch, &tiers)?;
-                }
-                Some((_, Due::Idempotency(of))) => {
-                    // The key may have been used again since, and then counts for longer.
-                    let published = tiers.store(tier).get(Table::Idempotency, &of)?;
-                    if published.is_some_and(|value| Published::is_over(&value, now_ms)) {
-                        batch.remove(Table::Idempotency, of);
-                    }
-                }
-                Some((_, Due::Channel(name))) => self.look_at(&name, tier, now_ms, batch)?,
-                None => {}
-            }
-            batch.remove(Table::Due, key);
-        }
-        Ok(true)
-    }
-
-    /// Looks at a channel whose oldest event may be too old, and has it looked at again when that may be so next.
-    fn look_at(&mut self, name: &ChannelName, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<(), StoreError> {
-        let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
-        let age_max = channel.rule.history.age_max.as_millis() as u64;
-        let oldest = crate::retention::entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();
-        let again_ms = match oldest.transpose()? {
-            Some((_, oldest)) if oldest.time_ms.saturating_add(age_max) > now_ms => oldest.time_ms + age_max,
-            Some(_) => {
-                self.retention.enqueue(name, channel);
-                now_ms + 1
-            }
-            // Empty. Once no cursor can be older than its floor, nobody needs to know of it any more.
-            None if channel.is_settled() && channel.row.floor <= self.horizon.position() => {
-                batch.remove(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()));
-                channel.tally(tier).clear();
-                return Ok(());
-            }
-            None => now_ms.saturating_add(self.horizon.age_max().as_millis() as u64 / 8),
-        };
-        Due::Channel(name.clone()).put(again_ms, batch);
         Ok(())
     }
 

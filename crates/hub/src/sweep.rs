@@ -1,0 +1,111 @@
+//! What the writer does about once a second: looks at what is due, trims, and takes along what no publish took.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use crate::channel::ChannelName;
+use crate::due::Due;
+use crate::idempotency::Published;
+use crate::limits::SWEEP_ENTRIES_MAX;
+use crate::retention::{Retention, entries_after};
+use crate::store::{Batch, Order, StoreError, Table};
+use crate::tier::Tier;
+use crate::writer::{Commit, Writer};
+
+impl Writer {
+    /// Whether floors wait to be made durable, or entries to be removed. The next commits take them along; on an idle hub
+    /// sweeps do.
+    pub(crate) fn has_removals(&self) -> bool {
+        !self.failed && self.retention.has_work()
+    }
+
+    /// Looks at what is due, trims, and makes floors durable that no publish took along. To be called about once a
+    /// second. Returns whether more is due already.
+    pub(crate) fn sweep(&mut self) -> bool {
+        if self.failed {
+            return false;
+        }
+        self.try_sweep().unwrap_or_else(|error| {
+            self.fail(&error);
+            false
+        })
+    }
+
+    fn try_sweep(&mut self) -> Result<bool, StoreError> {
+        self.directory.make_room();
+        let now_ms = self.now_ms();
+        // Nothing is due before this from now on, even if the clock goes back.
+        self.time_ms = now_ms;
+        let mut commit = Commit::default();
+        if self.horizon.mark(now_ms, self.last, &*self.tiers.durable, commit.batch(Tier::Durable))? {
+            commit.synced = true;
+        }
+        let mut more = false;
+        for tier in Tier::ALL {
+            more |= self.take_due(tier, now_ms, commit.batch(tier))?;
+        }
+        self.trim()?;
+        commit.synced |= self.retention.has_floors();
+        self.commit(commit)?;
+        Ok(more)
+    }
+
+    /// Takes up what is due in one tier. Returns whether there is more.
+    fn take_due(&mut self, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<bool, StoreError> {
+        let tiers = self.tiers.clone();
+        // What was due before is gone; its keys lie at the table's front until they are compacted.
+        let [durable_ms, memory_ms] = self.swept_ms;
+        let from_ms = if tier == Tier::Durable { durable_ms } else { memory_ms };
+        let range = (Bound::Included(from_ms.to_be_bytes().to_vec()), Bound::Unbounded);
+        let mut scan = tiers.store(tier).scan(Table::Due, range, Order::Ascending);
+        for _ in 0..SWEEP_ENTRIES_MAX {
+            let next = scan.next().transpose()?;
+            let Some((key, _)) = next.filter(|(key, _)| Due::decode(key).is_none_or(|(at_ms, _)| at_ms <= now_ms))
+            else {
+                let [durable_ms, memory_ms] = &mut self.swept_ms;
+                *(if tier == Tier::Durable { durable_ms } else { memory_ms }) = now_ms;
+                return Ok(false);
+            };
+            match Due::decode(&key) {
+                Some((_, Due::Event(position))) => {
+                    Retention::expire(position, tier, batch, &tiers)?;
+                }
+                Some((_, Due::Idempotency(of))) => {
+                    // The key may have been used again since, and then counts for longer.
+                    let published = tiers.store(tier).get(Table::Idempotency, &of)?;
+                    if published.is_some_and(|value| Published::is_over(&value, now_ms)) {
+                        batch.remove(Table::Idempotency, of);
+                    }
+                }
+                Some((_, Due::Channel(name))) => self.look_at(&name, tier, now_ms, batch)?,
+                None => {}
+            }
+            batch.remove(Table::Due, key);
+        }
+        Ok(true)
+    }
+
+    /// Looks at a channel whose oldest event may be too old, and has it looked at again when that may be so next.
+    fn look_at(&mut self, name: &ChannelName, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<(), StoreError> {
+        let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+        let age_max = channel.rule.history.age_max.as_millis() as u64;
+        let oldest = entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();
+        let again_ms = match oldest.transpose()? {
+            Some((_, oldest)) if oldest.time_ms.saturating_add(age_max) > now_ms => oldest.time_ms + age_max,
+            Some(_) => {
+                self.retention.enqueue(name, channel);
+                now_ms + 1
+            }
+            // Empty. Once no cursor can be older than its floor, nobody needs to know of it any more.
+            None if channel.is_settled() && channel.row.floor <= self.horizon.position() => {
+                batch.remove(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()));
+                channel.tally(tier).clear();
+                return Ok(());
+            }
+            None => now_ms.saturating_add(self.horizon.age_max().as_millis() as u64 / 8),
+        };
+        Due::Channel(name.clone()).put(again_ms, batch);
+        Ok(())
+    }
+}
