@@ -168,11 +168,7 @@ impl Channel {
     }
 
     pub(crate) fn tally(&mut self, tier: Tier) -> &mut Tally {
-        let [durable, memory] = &mut self.tallies;
-        match tier {
-            Tier::Durable => durable,
-            Tier::Memory => memory,
-        }
+        tier.of_pair(&mut self.tallies)
     }
 }
 

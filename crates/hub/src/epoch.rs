@@ -23,6 +23,13 @@ pub struct Epoch {
     pub closed: bool,
 }
 
+impl std::fmt::Display for Epoch {
+    /// As ids begin: the ordinal and the random part, in hexadecimal.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:06x}-{:08x}", self.ordinal, self.random)
+    }
+}
+
 impl Epoch {
     /// Writes it, durably.
     fn store(self, store: &dyn Store) -> Result<(), StoreError> {

@@ -277,8 +277,7 @@ impl History {
             if row.floor >= highest.floor {
                 *highest = row;
             }
-            let [durable, memory] = ids;
-            *(if tier == Tier::Durable { durable } else { memory }) = Some(row.id);
+            *tier.of_pair(ids) = Some(row.id);
         }
         sources
     }

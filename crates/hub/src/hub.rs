@@ -201,11 +201,10 @@ impl Hub {
     /// What the hub is and has done.
     pub fn stats(&self) -> Stats {
         let history = &self.0.history;
-        let epoch = history.epochs.current();
         let (head, _) = history.window.head();
         let (window_bytes, window_events) = history.window.size();
         Stats {
-            epoch: format!("{:06x}-{:08x}", epoch.ordinal, epoch.random),
+            epoch: history.epochs.current().to_string(),
             head: history.epochs.cursor(head, None).to_text(),
             window_bytes: window_bytes as u64,
             window_events: window_events as u64,

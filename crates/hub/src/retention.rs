@@ -152,9 +152,7 @@ impl Retention {
         let count = self.ready.len().min(TRIM_ENTRIES_MAX);
         self.removed += count as u64;
         for doomed in self.ready.drain(..count).collect::<Vec<_>>() {
-            let [durable, memory] = &mut *batches;
-            let batch = if doomed.tier == Tier::Durable { durable } else { memory };
-            remove(doomed, batch, tiers)?;
+            remove(doomed, doomed.tier.of_pair(batches), tiers)?;
         }
         Ok(())
     }

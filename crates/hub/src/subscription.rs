@@ -146,10 +146,9 @@ impl Subscription {
         self.backfill_upto = catchup.backfill.as_ref().map(|backfill| backfill.upto);
         let cursor = self.cursor(view);
         let hello_id = if known { cursor } else { FOREIGN };
-        let epoch = view.epochs.current();
         let hello = Notice::Hello {
             stream: &self.style.stream,
-            epoch: &format!("{:06x}-{:08x}", epoch.ordinal, epoch.random),
+            epoch: &view.epochs.current().to_string(),
             resumed,
             heartbeat: self.style.heartbeat,
             style: self.style.hello,

@@ -55,16 +55,14 @@ impl Writer {
     fn take_due(&mut self, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<bool, StoreError> {
         let tiers = self.tiers.clone();
         // What was due before is gone; its keys lie at the table's front until they are compacted.
-        let [durable_ms, memory_ms] = self.swept_ms;
-        let from_ms = if tier == Tier::Durable { durable_ms } else { memory_ms };
+        let from_ms = *tier.of_pair(&mut self.swept_ms);
         let range = (Bound::Included(from_ms.to_be_bytes().to_vec()), Bound::Unbounded);
         let mut scan = tiers.store(tier).scan(Table::Due, range, Order::Ascending);
         for _ in 0..SWEEP_ENTRIES_MAX {
             let next = scan.next().transpose()?;
             let Some((key, _)) = next.filter(|(key, _)| Due::decode(key).is_none_or(|(at_ms, _)| at_ms <= now_ms))
             else {
-                let [durable_ms, memory_ms] = &mut self.swept_ms;
-                *(if tier == Tier::Durable { durable_ms } else { memory_ms }) = now_ms;
+                *tier.of_pair(&mut self.swept_ms) = now_ms;
                 return Ok(false);
             };
             match Due::decode(&key) {

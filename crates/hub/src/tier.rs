@@ -29,6 +29,14 @@ impl Tier {
         }
     }
 
+    /// The one of a pair, in the order of [`Tier::ALL`], that belongs to this tier.
+    pub(crate) fn of_pair<T>(self, [durable, memory]: &mut [T; 2]) -> &mut T {
+        match self {
+            Self::Durable => durable,
+            Self::Memory => memory,
+        }
+    }
+
     /// The durability of events that are kept here.
     pub(crate) fn durability(self) -> Durability {
         match self {

@@ -110,8 +110,7 @@ pub(crate) struct Commit {
 
 impl Commit {
     pub(crate) fn batch(&mut self, tier: Tier) -> &mut Batch {
-        let [durable, memory] = &mut self.batches;
-        if tier == Tier::Durable { durable } else { memory }
+        tier.of_pair(&mut self.batches)
     }
 }
 
@@ -318,8 +317,8 @@ impl Writer {
         if let Some(key) = key {
             let until_ms = now_ms.saturating_add(IDEMPOTENCY_WINDOW.as_millis() as u64);
             let published = Published::of(&draft, position, durability, until_ms);
-            let Commit { batches: [durable, memory], pending, .. } = commit;
-            let batch = if durability == Durability::Durable { durable } else { memory };
+            let Commit { batches, pending, .. } = commit;
+            let batch = Tier::of(durability).unwrap_or(Tier::Memory).of_pair(batches);
             Due::Idempotency(key.clone()).put(until_ms, batch);
             pending.remember(key, published, batch);
         }
