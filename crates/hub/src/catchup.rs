@@ -429,6 +429,12 @@ pub(crate) enum LastEventId {
 }
 
 impl Beginning {
+    /// A stream that begins now, when the window's head is `head`: nothing needs to be read for it.
+    pub(crate) fn now(follows: Arc<Follows>, head: Position) -> Self {
+        let catchup = Catchup::resume(follows, head, false);
+        Self { catchup, gaps: Vec::new(), resumed: false, known: true }
+    }
+
     /// Finds where a stream begins that was opened when the window's head was `head`.
     pub(crate) fn find(
         history: &History,

@@ -17,7 +17,7 @@ pub const CURSOR_BYTES_MAX: usize = 64;
 const PLAIN_BYTES: usize = 6 + 1 + 8 + 1 + 10;
 
 /// A cursor as text carries it. Not yet known to be of this log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// Everything up to here has been delivered, once the backfill is done.
     pub position: Position,

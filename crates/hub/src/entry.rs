@@ -1,6 +1,7 @@
 //! An event with its place: what the window holds and streams get. Its wire forms are encoded once, on first use, and
 //! shared by all streams.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use crate::channel::ChannelName;
@@ -43,13 +44,13 @@ impl Entry {
     }
 
     /// The event on the wire, as one of its channels: the one at `channel` in the record.
-    pub(crate) fn frame(&self, form: Form, channel: usize) -> Frame {
+    pub(crate) fn frame(&self, form: Form, channel: usize) -> Cow<'_, Frame> {
         let copies = self.record.data.len() * self.record.channels.len();
         let forms = match channel.checked_sub(1) {
             None => &self.frames,
             // Large data in many channels would fill memory with its copies.
             Some(_) if copies > SHARED_COPIES_BYTES_MAX => {
-                return Frame::of(self, form, self.channel(channel), None);
+                return Cow::Owned(Frame::of(self, form, self.channel(channel), None));
             }
             Some(other) => {
                 let count = self.record.channels.len().saturating_sub(1);
@@ -62,7 +63,7 @@ impl Entry {
             Form::Raw => raw,
             Form::Json => json,
         };
-        frame.get_or_init(|| Frame::of(self, form, self.channel(channel), None)).clone()
+        Cow::Borrowed(frame.get_or_init(|| Frame::of(self, form, self.channel(channel), None)))
     }
 
     /// The event on the wire under another id, for one stream alone.

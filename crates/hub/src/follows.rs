@@ -9,7 +9,7 @@ use crate::pattern::Pattern;
 use crate::record::Record;
 
 /// From when on a stream wants events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Since {
     /// From now on.
     #[default]
@@ -70,7 +70,7 @@ pub fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Exact channels and patterns.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Follows {
     /// Sorted by name, each once.
     channels: Vec<(ChannelName, Since)>,

@@ -95,7 +95,8 @@ impl Frame {
             tracing::error!(%error, "an event could not be encoded and was left out");
             debug_assert!(false, "unencodable block: {error}");
         }
-        Self { bytes: bytes.into() }
+        // Of the size that it has: a frame lives as long as its event is in the window.
+        Self { bytes: bytes.into_boxed_slice().into() }
     }
 }
 

@@ -2,20 +2,23 @@
 //! nothing here knows HTTP.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::channel::ChannelName;
 use crate::config::{HubConfig, OpenError};
+use crate::follows_pool::FollowsPool;
 use crate::history::History;
 use crate::index::Index;
 use crate::limits::ACTIVE_CHANNELS_MAX;
 use crate::log::Log;
 use crate::rule::Rules;
+use crate::shard::inbox::{Command, Inbox};
+use crate::shard::readers::{ReaderQueue, start_reader};
+use crate::shard::thread::ShardLoop;
 use crate::shard::{Shard, ShardSettings};
-use crate::shard_thread::{Command, Inbox, ReaderQueue, start, start_reader};
 use crate::stats::{Counters, Stats};
 use crate::store::fjall::FjallStore;
 use crate::store::{Store, StoreError};
@@ -40,9 +43,11 @@ pub(crate) struct Shared {
     pub(crate) history: Arc<History>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) shards: Vec<Arc<ShardHandle>>,
+    /// What open streams follow.
+    pub(crate) follows: FollowsPool,
     pub(crate) readers: Arc<ReaderQueue>,
-    /// The next stream's key, which also picks its shard.
-    pub(crate) next_key: AtomicU64,
+    /// Counts streams, which spreads them over the shards.
+    pub(crate) next_shard: AtomicUsize,
     /// Set when the hub stops: no stream is opened any more.
     pub(crate) stopping: AtomicBool,
     /// Streams being opened or open, against `streams_max`.
@@ -110,10 +115,11 @@ impl Hub {
             count => count,
         };
         for number in 0..count {
-            let (shard, handle) = new_shard(&writer, &counters, &config);
-            let inbox = handle.inbox.clone();
-            threads.push(start(number, shard, inbox, readers.clone(), config.clock.clone())?);
-            shards.push(Arc::new(handle));
+            let shard = new_shard(&writer, &counters, &config);
+            let index = shard.index();
+            let shard = ShardLoop::new(shard, readers.clone(), config.clock.clone())?;
+            shards.push(Arc::new(ShardHandle { inbox: shard.inbox(), index }));
+            threads.push(shard.start(number)?);
         }
         for number in 0..config.readers.max(1) {
             threads.push(start_reader(number, history.clone(), readers.clone())?);
@@ -128,8 +134,9 @@ impl Hub {
             history,
             counters,
             shards,
+            follows: FollowsPool::default(),
             readers,
-            next_key: AtomicU64::new(0),
+            next_shard: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             open: Arc::default(),
             threads: Mutex::new(threads),
@@ -299,16 +306,13 @@ impl Drop for Shared {
 /// Index entries removed since the last reclaim that make another one worth its reading and writing.
 const REMOVED_WORTH_RECLAIMING: u64 = 50_000;
 
-fn new_shard(writer: &Writer, counters: &Arc<Counters>, config: &HubConfig) -> (Shard, ShardHandle) {
-    let settings = ShardSettings { stall_max: config.stall_max, bye_retry: config.bye_retry };
-    let shard = Shard::new(
+fn new_shard(writer: &Writer, counters: &Arc<Counters>, config: &HubConfig) -> Shard {
+    Shard::new(
         writer.window.clone(),
         writer.epochs.clone(),
         counters.clone(),
-        settings,
+        ShardSettings { stall_max: config.stall_max, bye_retry: config.bye_retry },
         Box::new(rand::random),
         config.clock.elapsed(),
-    );
-    let handle = ShardHandle { inbox: Arc::default(), index: shard.index() };
-    (shard, handle)
+    )
 }

@@ -1,10 +1,12 @@
 //! Which streams of a shard follow which channel. The shard writes it; receipts are counted from it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use crate::channel::ChannelName;
+use crate::followers::Followers;
 use crate::follows::Follows;
-use crate::pattern::Pattern;
+use crate::pattern_index::PatternIndex;
 
 /// A stream within its shard. Never used for another stream.
 pub(crate) type StreamKey = u64;
@@ -12,55 +14,66 @@ pub(crate) type StreamKey = u64;
 /// Channel → streams.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    channels: HashMap<ChannelName, Vec<StreamKey>>,
-    patterns: HashMap<Pattern, Vec<StreamKey>>,
+    channels: HashMap<ChannelName, Followers>,
+    patterns: PatternIndex,
 }
 
 impl Index {
     /// Adds a stream.
     pub(crate) fn insert(&mut self, key: StreamKey, follows: &Follows) {
         for (name, _) in follows.channels() {
-            self.channels.entry(name.clone()).or_default().push(key);
+            match self.channels.entry(name.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Followers::One(key));
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().insert(key),
+            }
         }
         for (pattern, _) in follows.patterns() {
-            self.patterns.entry(pattern.clone()).or_default().push(key);
+            self.patterns.insert(pattern, key);
         }
     }
 
     /// Takes a stream out.
     pub(crate) fn remove(&mut self, key: StreamKey, follows: &Follows) {
-        fn take<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<StreamKey>>, name: &K, key: StreamKey) {
-            let Some(keys) = map.get_mut(name) else { return };
-            if let Some(at) = keys.iter().rposition(|other| *other == key) {
-                keys.swap_remove(at);
-            }
-            if keys.is_empty() {
-                map.remove(name);
-            }
-        }
         for (name, _) in follows.channels() {
-            take(&mut self.channels, name, key);
+            if self.channels.get_mut(name).is_some_and(|followers| followers.remove(key)) {
+                self.channels.remove(name);
+            }
         }
         for (pattern, _) in follows.patterns() {
-            take(&mut self.patterns, pattern, key);
+            self.patterns.remove(pattern, key);
         }
     }
 
-    /// The streams that follow a channel, by name or by pattern. One that does so twice is there twice.
-    pub(crate) fn followers(&self, name: &ChannelName) -> impl Iterator<Item = StreamKey> {
-        let by_name = self.channels.get(name).into_iter();
-        let by_pattern = self.patterns.iter().filter(|(pattern, _)| pattern.matches(name)).map(|(_, keys)| keys);
-        by_name.chain(by_pattern).flatten().copied()
+    /// Whether it is known which patterns match a channel.
+    pub(crate) fn knows(&self, name: &ChannelName) -> bool {
+        self.patterns.knows(name)
+    }
+
+    /// Remembers which patterns match a channel.
+    pub(crate) fn learn(&mut self, name: &ChannelName) {
+        self.patterns.learn(name);
+    }
+
+    /// The streams that follow a channel: those that do so by name, then those of each pattern. One that does so twice is
+    /// there twice.
+    pub(crate) fn followers(&self, name: &ChannelName) -> impl Iterator<Item = &Followers> {
+        self.channels.get(name).into_iter().chain(self.patterns.followers(name))
     }
 
     /// How many streams follow any of these channels.
     pub(crate) fn count(&self, names: &[ChannelName]) -> usize {
-        if let [name] = names
-            && self.patterns.is_empty()
-        {
-            return self.channels.get(name).map_or(0, Vec::len);
+        let mut all = names.iter().flat_map(|name| self.followers(name));
+        let (first, second) = (all.next(), all.next());
+        match (first, second) {
+            (None, _) => 0,
+            (Some(only), None) => only.len(),
+            (Some(first), Some(second)) => {
+                let keys = [first, second].into_iter().chain(all).flat_map(Followers::iter);
+                keys.collect::<HashSet<_>>().len()
+            }
         }
-        names.iter().flat_map(|name| self.followers(name)).collect::<HashSet<_>>().len()
     }
 }
 
@@ -68,6 +81,7 @@ impl Index {
 mod tests {
     use super::*;
     use crate::follows::Since;
+    use crate::pattern::Pattern;
 
     #[test]
     fn streams_are_found_by_name_and_by_pattern_and_counted_once() {

@@ -39,7 +39,7 @@ pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Most channels and patterns that one stream follows.
 pub const FOLLOWS_MAX: usize = 1_000;
 
-/// Most patterns among them. Each is tried against the channels of every event.
+/// Most patterns among them. Each is tried against the channels of every event that a stream which is behind looks at.
 pub const PATTERNS_MAX: usize = 50;
 
 /// Largest `N` in `since=last:N`. With [`FOLLOWS_MAX`] it bounds what finding a stream's beginning may read: a million
@@ -90,8 +90,33 @@ pub const HISTORY_EVENTS_MAX: usize = 1_000;
 /// Bytes of data after which an answer of the history endpoint takes up no further page of the store (4 MiB).
 pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Entries that a shard takes from the window in one pass.
+/// Entries that a shard takes from the window in one pass: what one stream gets at most in one write.
 pub const PASS_ENTRIES_MAX: usize = in_tests(4, 256);
+
+/// Bytes of data in one pass (256 KiB), but at least one event: what no socket takes at once would only be cut.
+pub const PASS_BYTES_MAX: usize = in_tests(200, 256 * 1024);
+
+/// Entries of the window that a stream which is behind looks at before others have their turn.
+pub const PULL_ENTRIES_MAX: usize = in_tests(4, 1_024);
+
+/// Bytes that a stream which is behind is given in one write (64 KiB), but at least one event.
+pub const PULL_BYTES_MAX: usize = in_tests(300, 64 * 1024);
+
+/// Writes of a stream which is behind before others have their turn.
+pub const TURN_PULLS_MAX: usize = in_tests(2, 4);
+
+/// Entries that a shard remembers for its streams that are a little behind; they are the window's own.
+pub const RECENT_ENTRIES_MAX: usize = in_tests(6, 4_096);
+
+/// How long the window holds an event: long enough for those who come back after a cut, short enough that a burst doesn't
+/// stay in memory.
+pub const WINDOW_AGE_MAX: Duration = Duration::from_mins(1);
+
+/// Bytes that a client may send on a stream's socket after its request (64 KiB), all ignored.
+pub const IGNORED_BYTES_MAX: u32 = 64 * 1024;
+
+/// Channels for which a shard remembers which patterns match them.
+pub const MATCHED_CHANNELS_MAX: usize = in_tests(8, 100_000);
 
 /// What a response body holds at most before its stream counts as behind (plus at most one event).
 pub const BODY_BYTES_MAX: usize = in_tests(600, 16 * 1024);

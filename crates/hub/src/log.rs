@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::draft::Draft;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_DRAFTS_MAX};
-use crate::shard_thread::Inbox;
+use crate::shard::inbox::Inbox;
 use crate::stats::{Counters, bump};
 use crate::writer::{AppendError, Group, Outcome, Writer};
 

@@ -1,28 +1,37 @@
 //! A part of all streams, and what moves them: passes over the window, pages of history, deadlines. A publisher never
 //! comes here; the writer only wakes it.
 //!
-//! The core has no thread, no clock and no I/O of its own, so simulations drive it step by step. The thread around it is
-//! in [`shard_thread`](crate::shard_thread).
+//! The core has no thread and no clock, and of I/O only the writing into outlets, so simulations drive it step by step.
+//! The thread around it is in [`thread`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::catchup::{Beginning, Catchup, CatchupError, LastEventId, Page};
-use crate::entry::Entry;
 use crate::epoch::Epochs;
-use crate::follows::Follows;
+use crate::follows::{Follows, Since};
 use crate::index::{Index, StreamKey};
-use crate::limits::{BODY_BYTES_MAX, PASS_ENTRIES_MAX};
+use crate::limits::{PASS_BYTES_MAX, PASS_ENTRIES_MAX, TURN_PULLS_MAX};
 use crate::notice::ByeReason;
-use crate::outlet::{Outlet, Written};
+use crate::outlet::Outlet;
+use crate::portion::{Mark, Portion};
 use crate::position::Position;
+use crate::recent::Recent;
 use crate::stats::{CloseReason, Counters, bump};
+use crate::subscribe::OpenPlace;
 use crate::subscription::{Pull, Subscription, View};
 use crate::wheel::Wheel;
 use crate::window::{Slots, Window};
+
+pub(crate) mod inbox;
+mod pass;
+pub(crate) mod readers;
+mod streams;
+pub(crate) mod thread;
+
+use self::pass::{NO_RUN, Pass};
+use self::streams::{Gone, Stream, Streams, place};
 
 /// Something to be read from history for a stream.
 #[derive(Debug)]
@@ -46,22 +55,16 @@ pub(crate) enum Answer {
     Page(Result<(Page, Box<Catchup>), CatchupError>),
 }
 
-/// A stream with what surrounds it.
-struct Stream {
-    subscription: Subscription,
-    outlet: Box<dyn Outlet>,
-    /// What the outlet had no room for: hub frames, or the rest of a pull. At most one pull's worth.
-    backlog: VecDeque<Bytes>,
-    /// Whether the outlet had no room the last time; it will tell.
-    full: bool,
-    /// Frames of the pass under way, with the slot and entry each came from.
-    batch: VecDeque<(u64, Arc<Entry>, Bytes)>,
-    /// The slot of the last entry offered, so that an event of several channels comes once.
-    offered: Option<u64>,
-    /// When something was sent last.
-    sent_at: Duration,
-    /// Since when the reader has taken nothing of what is there, and how often it had taken something before.
-    waiting: Option<(Duration, u64)>,
+/// A stream that is to be opened.
+pub(crate) struct Opening {
+    pub(crate) subscription: Subscription,
+    pub(crate) outlet: Outlet,
+    /// What the request says of where it was.
+    pub(crate) last: LastEventId,
+    /// The window's head when it was asked for.
+    pub(crate) head: Position,
+    /// Given back when the stream ends.
+    pub(crate) place: Option<OpenPlace>,
 }
 
 /// The settings of a shard.
@@ -80,11 +83,17 @@ pub(crate) struct Shard {
     counters: Arc<Counters>,
     settings: ShardSettings,
     index: Arc<RwLock<Index>>,
-    streams: HashMap<StreamKey, Stream>,
+    streams: Streams,
     wheel: Wheel<StreamKey>,
     /// Where it is in the window.
     slot: u64,
     position: Position,
+    /// What it has passed over last.
+    recent: Recent,
+    /// Streams that can be sent more and wait for their turn.
+    queue: VecDeque<StreamKey>,
+    pass: Pass,
+    portion: Portion,
     /// Whether the hub stops: what is opened now ends at once.
     drained: bool,
     /// What is to be read for its streams; whoever drives the shard takes it away.
@@ -110,10 +119,14 @@ impl Shard {
             counters,
             settings,
             index: Arc::default(),
-            streams: HashMap::new(),
+            streams: Streams::default(),
             wheel: Wheel::new(now),
             slot,
             position,
+            recent: Recent::default(),
+            queue: VecDeque::new(),
+            pass: Pass::default(),
+            portion: Portion::default(),
             drained: false,
             jobs: Vec::new(),
             random,
@@ -130,9 +143,15 @@ impl Shard {
         std::mem::take(&mut self.jobs)
     }
 
-    /// Whether the window has more than was passed over.
+    /// Whether nobody listens, so that what is published concerns it not.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// Whether there is something to be done at once: the window has more than was passed over, or streams wait for
+    /// their turn.
     pub(crate) fn has_work(&self) -> bool {
-        self.window.head().1 > self.slot
+        !self.streams.is_empty() && (!self.queue.is_empty() || self.window.head().1 > self.slot)
     }
 
     /// When the next deadline may be.
@@ -140,47 +159,45 @@ impl Shard {
         self.wheel.next()
     }
 
-    /// Takes a new stream, which was opened when the window's head was `head`. `opening` is sent at once, before the stream's
-    /// beginning is known.
-    #[expect(clippy::too_many_arguments, reason = "a stream is just this many things, and they come from one place")]
-    pub(crate) fn open(
-        &mut self,
-        key: StreamKey,
-        subscription: Subscription,
-        outlet: Box<dyn Outlet>,
-        last: LastEventId,
-        head: Position,
-        opening: Bytes,
-        now: Duration,
-    ) {
+    /// The stream at a place, as its socket's events name it.
+    fn key_at(&self, place: usize) -> Option<StreamKey> {
+        self.streams.key_at(place)
+    }
+
+    /// Takes a new stream. Its opening is sent at once, before its beginning is known.
+    pub(crate) fn open(&mut self, opening: Opening, now: Duration) -> StreamKey {
+        let Opening { subscription, outlet, last, head, place } = opening;
+        if self.streams.is_empty() {
+            self.jump();
+        }
         let follows = subscription.follows().clone();
+        let heartbeat = subscription.heartbeat();
+        let key = self.streams.insert(Stream::new(subscription, outlet, place, now));
         self.index.write().unwrap_or_else(PoisonError::into_inner).insert(key, &follows);
         // The first heartbeat comes after half to a whole interval: streams that open together don't beat together.
-        let heartbeat = subscription.heartbeat();
         self.wheel.insert(now + heartbeat.mul_f64(0.5 + 0.5 * (self.random)()), key);
-        let stream = Stream {
-            subscription,
-            outlet,
-            backlog: VecDeque::from([opening]),
-            full: false,
-            batch: VecDeque::new(),
-            offered: None,
-            sent_at: now,
-            waiting: None,
-        };
-        self.streams.insert(key, stream);
-        self.jobs.push(Job { key, work: Work::Begin(follows, last, head) });
+        let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.outlet.belongs_to(key);
+            if last == LastEventId::None && follows.common_since() == Some(Since::Now) {
+                // Nothing needs to be read.
+                stream.subscription.begin(Beginning::now(follows, head), &view);
+            } else {
+                self.jobs.push(Job { key, work: Work::Begin(follows, last, head) });
+            }
+        }
         self.pump(key, now);
         if self.drained {
             // It was on its way when the others were sent away.
             self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
         }
+        key
     }
 
     /// Takes what was read for a stream.
     pub(crate) fn answer(&mut self, key: StreamKey, answer: Answer, now: Duration) {
-        let view = View { window: &self.window, epochs: &self.epochs, slot: self.slot, position: self.position };
-        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+        let Some(stream) = self.streams.get_mut(key) else { return };
         let failed = match answer {
             Answer::Begin(Ok(beginning)) => {
                 beginning.gaps.iter().for_each(|gap| self.counters.gap(gap.reason));
@@ -212,105 +229,165 @@ impl Shard {
 
     /// The outlet of a stream has room again.
     pub(crate) fn ready(&mut self, key: StreamKey, now: Duration) {
-        if let Some(stream) = self.streams.get_mut(&key) {
+        if let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.full) {
             stream.full = false;
+            self.pump(key, now);
         }
-        self.pump(key, now);
     }
 
-    /// Sends a stream what it is to get next, as far as its outlet has room.
-    fn pump(&mut self, key: StreamKey, now: Duration) {
-        loop {
-            let view = View { window: &self.window, epochs: &self.epochs, slot: self.slot, position: self.position };
-            let Some(stream) = self.streams.get_mut(&key) else { return };
-            stream.flush(now);
-            if stream.full {
-                return;
+    /// Gives each stream that waits for its turn one.
+    pub(crate) fn turn(&mut self, now: Duration) {
+        for _ in 0..self.queue.len() {
+            let Some(key) = self.queue.pop_front() else { return };
+            if let Some(stream) = self.streams.get_mut(key) {
+                stream.queued = false;
+                self.pump(key, now);
             }
-            let mut frames = Vec::new();
-            let pull = stream.subscription.pull(&view, BODY_BYTES_MAX, &mut frames);
-            stream.backlog.extend(frames);
-            match pull {
-                Pull::Enough => {}
+        }
+    }
+
+    /// Sends a stream what it is to get next, as far as its outlet has room, but not for so long that others wait.
+    fn pump(&mut self, key: StreamKey, now: Duration) {
+        if self.try_pump(key, now).is_err() {
+            self.close(key, CloseReason::Left);
+        }
+    }
+
+    fn try_pump(&mut self, key: StreamKey, now: Duration) -> Result<(), Gone> {
+        let mut pulls = 0;
+        loop {
+            let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+            let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
+            stream.flush(now)?;
+            if stream.full {
+                return Ok(());
+            }
+            self.portion.clear();
+            match stream.subscription.pull(&view, &mut self.portion) {
+                Pull::Some if pulls < TURN_PULLS_MAX => {
+                    pulls += 1;
+                    stream.send(&self.portion, now)?;
+                }
+                pull @ (Pull::Some | Pull::Ahead) => {
+                    if matches!(pull, Pull::Some) {
+                        stream.send(&self.portion, now)?;
+                    }
+                    if !stream.full && !std::mem::replace(&mut stream.queued, true) {
+                        self.queue.push_back(key);
+                    }
+                    return Ok(());
+                }
                 Pull::Page(catchup) => {
                     self.jobs.push(Job { key, work: Work::Page(catchup) });
-                    stream.flush(now);
-                    return;
+                    return Ok(());
                 }
-                Pull::Waiting | Pull::Live => return stream.flush(now),
-                Pull::Ahead => {
-                    stream.flush(now);
-                    self.pass(now);
-                }
+                Pull::Waiting | Pull::Live => return Ok(()),
                 Pull::End(reason) => {
-                    stream.flush(now);
-                    return self.end(key, reason, CloseReason::Overflow);
+                    self.end(key, reason, CloseReason::Overflow);
+                    return Ok(());
                 }
             }
         }
     }
 
-    /// Passes over everything new in the window: what live streams get leaves in one write for each.
+    /// Passes over what is new in the window, or over a part of it where there is much: what a live stream gets leaves in
+    /// one write.
     pub(crate) fn pass(&mut self, now: Duration) {
-        loop {
-            let entries = match self.window.entries(self.slot, PASS_ENTRIES_MAX) {
-                Slots::Entries(entries) if entries.is_empty() => return,
-                Slots::Entries(entries) => entries,
-                Slots::Gone => {
-                    self.fall_below();
-                    continue;
-                }
-            };
-            let mut touched = Vec::new();
-            {
-                let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-                for (slot, entry) in (self.slot..).zip(&entries) {
-                    offer(&index, &mut self.streams, slot, entry, &mut touched);
-                }
-            }
-            self.slot += entries.len() as u64;
-            if let Some(last) = entries.last() {
-                self.position = self.position.max(last.position);
-            }
-            for key in touched {
-                if let Some(stream) = self.streams.get_mut(&key)
-                    && stream.deliver(now)
-                {
-                    bump(&self.counters.fell_behind);
-                }
+        if self.streams.is_empty() {
+            self.jump();
+            return;
+        }
+        let entries = match self.window.entries(self.slot, PASS_ENTRIES_MAX, PASS_BYTES_MAX) {
+            Slots::Entries(entries) if entries.is_empty() => return,
+            Slots::Entries(entries) => entries,
+            Slots::Gone => return self.fall_below(),
+        };
+        {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            let unknown =
+                |index: &Index| entries.iter().flat_map(|entry| &entry.record.channels).any(|name| !index.knows(name));
+            if unknown(&index) {
+                drop(index);
+                let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+                entries.iter().flat_map(|entry| &entry.record.channels).for_each(|name| index.learn(name));
             }
         }
+        {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            self.pass.offer(&index, &mut self.streams, self.slot, &entries);
+        }
+        let (slot, position) = (self.slot, self.position);
+        self.slot += entries.len() as u64;
+        if let Some(last) = entries.last() {
+            self.position = self.position.max(last.position);
+        }
+        let touched = self.pass.take_touched(&mut self.streams);
+        let mut together = NO_RUN;
+        let mut gone = Vec::new();
+        for key in &touched {
+            let Some(stream) = self.streams.get_mut(*key) else { continue };
+            let run = std::mem::replace(&mut stream.run, NO_RUN);
+            if run != together {
+                self.pass.put_together(run, &entries, slot, position, &mut self.portion);
+                together = run;
+            }
+            match stream.send(&self.portion, now) {
+                Ok(true) => stream.subscription.was_sent(&self.portion),
+                Ok(false) => bump(&self.counters.fell_behind),
+                Err(Gone) => gone.push(*key),
+            }
+        }
+        self.pass.end(touched);
+        self.recent.push(slot, entries);
+        self.recent.forget_before(self.window.first());
+        for key in gone {
+            self.close(key, CloseReason::Left);
+        }
+    }
+
+    /// Without streams there is nothing to pass over.
+    fn jump(&mut self) {
+        let (position, slot) = self.window.head();
+        self.position = self.position.max(position);
+        self.slot = slot;
+        self.recent.forget_before(slot);
     }
 
     /// The shard was slower than the whole window: its live streams go on from history.
     fn fall_below(&mut self) {
         tracing::warn!("a shard fell behind the window; its streams go on from history");
-        let fallen = self.streams.iter_mut().filter_map(|(key, stream)| {
-            stream.subscription.fall_below(self.position).map(|catchup| Job { key: *key, work: Work::Page(catchup) })
-        });
-        self.jobs.extend(fallen);
-        self.jobs.sort_by_key(|job| job.key);
-        let (position, slot) = self.window.head();
-        self.position = self.position.max(position);
-        self.slot = slot;
+        for stream in self.streams.iter_mut() {
+            if let Some(catchup) = stream.subscription.fall_below(self.position) {
+                self.jobs.push(Job { key: stream.key, work: Work::Page(catchup) });
+            }
+        }
+        self.jump();
     }
 
     /// Looks at streams whose deadline has come: heartbeats, readers that take nothing.
     pub(crate) fn tick(&mut self, now: Duration, time_ms: u64) {
+        self.recent.forget_before(self.window.first());
         for key in self.wheel.due(now) {
-            let view = View { window: &self.window, epochs: &self.epochs, slot: self.slot, position: self.position };
-            let Some(stream) = self.streams.get_mut(&key) else { continue };
-            if stream.is_stalled(now, self.settings.stall_max) {
+            let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            if stream.outlet.is_stalled(now, self.settings.stall_max) {
                 self.close(key, CloseReason::Stalled);
                 continue;
             }
             let heartbeat = stream.subscription.heartbeat();
             // A live stream that was sent nothing for about an interval; one that is behind is sent something anyway.
-            let quiet = now.saturating_sub(stream.sent_at) + heartbeat / 8 >= heartbeat;
-            if quiet && stream.subscription.is_live() && !stream.full {
-                let ping = stream.subscription.ping(time_ms, &view);
-                stream.backlog.push_back(ping);
-                stream.flush(now);
+            let quiet = now.saturating_sub(stream.sent_at()) + heartbeat / 8 >= heartbeat;
+            if quiet && stream.subscription.is_live() && stream.is_clear() {
+                self.portion.clear();
+                self.portion.push_words(&stream.subscription.ping(time_ms, &view));
+                match stream.send(&self.portion, now) {
+                    Ok(true) => {}
+                    Ok(false) => stream.subscription.fall_behind(Mark { next: self.slot, sent: self.position }),
+                    Err(Gone) => {
+                        self.close(key, CloseReason::Left);
+                        continue;
+                    }
+                }
             }
             self.wheel.insert(now + heartbeat.mul_f64(0.95 + 0.05 * (self.random)()), key);
         }
@@ -318,7 +395,7 @@ impl Shard {
 
     /// The reader of a stream went away, or takes nothing.
     pub(crate) fn close(&mut self, key: StreamKey, reason: CloseReason) {
-        let Some(mut stream) = self.streams.remove(&key) else { return };
+        let Some(mut stream) = self.streams.remove(key) else { return };
         self.index.write().unwrap_or_else(PoisonError::into_inner).remove(key, stream.subscription.follows());
         stream.outlet.end();
         self.counters.closed(reason);
@@ -328,13 +405,11 @@ impl Shard {
     fn end(&mut self, key: StreamKey, bye: ByeReason, reason: CloseReason) {
         let (shortest, longest) = self.settings.bye_retry;
         let retry = shortest + longest.saturating_sub(shortest).mul_f64((self.random)());
-        let view = View { window: &self.window, epochs: &self.epochs, slot: self.slot, position: self.position };
-        if let Some(stream) = self.streams.get_mut(&key) {
-            // A stream whose outlet is full ends without a bye: it must not be sent out of turn.
-            if !stream.full && stream.backlog.is_empty() {
-                let bye = stream.subscription.bye(bye, retry, &view);
-                stream.outlet.write(&mut VecDeque::from([bye]));
-            }
+        let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+        // A stream whose outlet is full ends without a bye: it must not be sent out of turn.
+        if let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.is_clear()) {
+            let bye = stream.subscription.bye(bye, retry, &view);
+            stream.outlet.write(&bye, Duration::ZERO);
         }
         self.close(key, reason);
     }
@@ -342,87 +417,28 @@ impl Shard {
     /// Ends all streams because the hub stops.
     pub(crate) fn drain(&mut self) {
         self.drained = true;
-        let keys: Vec<StreamKey> = self.streams.keys().copied().collect();
-        for key in keys {
+        for key in self.streams.keys() {
             self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
         }
     }
 }
 
+/// What subscriptions see of the hub through their shard.
+fn view<'a>(window: &'a Window, epochs: &'a Epochs, recent: &'a Recent, slot: u64, position: Position) -> View<'a> {
+    View { window, epochs, recent, slot, position }
+}
+
 #[cfg(test)]
 impl Shard {
-    /// That no stream holds more than a page, what one pull gives, and the hub's own words.
+    /// That no stream holds more than a page, the rest of one frame, and the hub's own words.
     pub(crate) fn assert_bounds(&self) {
-        for stream in self.streams.values() {
+        for stream in self.streams.iter() {
             let own_words = stream.subscription.follows().len() + 2;
             assert!(stream.subscription.page_len() <= crate::limits::PAGE_EVENTS_MAX);
-            assert!(stream.batch.is_empty(), "between passes nothing is on its way");
-            let backlog: usize = stream.backlog.iter().map(Bytes::len).sum();
-            assert!(backlog <= BODY_BYTES_MAX + 300 * own_words, "{backlog} bytes wait for one stream");
+            assert_eq!(stream.run, NO_RUN, "between passes nothing is on its way");
+            let rest = stream.rest_len();
+            assert!(rest <= 300 * own_words, "{rest} bytes wait for one stream");
+            assert!(!stream.subscription.is_live() || stream.is_clear(), "what is live waits for nothing");
         }
-    }
-}
-
-/// Offers an entry to the live streams that follow one of its channels.
-fn offer(
-    index: &Index,
-    streams: &mut HashMap<StreamKey, Stream>,
-    slot: u64,
-    entry: &Arc<Entry>,
-    touched: &mut Vec<StreamKey>,
-) {
-    for (channel, name) in entry.record.channels.iter().enumerate() {
-        for key in index.followers(name) {
-            let Some(stream) = streams.get_mut(&key) else { continue };
-            let wants = stream.subscription.is_live() && stream.subscription.is_for_it(entry.durability, slot);
-            if !wants || stream.offered.replace(slot) == Some(slot) {
-                continue;
-            }
-            if stream.batch.is_empty() {
-                touched.push(key);
-            }
-            let frame = stream.subscription.offer(entry, channel);
-            stream.batch.push_back((slot, entry.clone(), frame));
-        }
-    }
-}
-
-impl Stream {
-    /// Writes the backlog, as far as there is room.
-    fn flush(&mut self, now: Duration) {
-        if self.backlog.is_empty() || self.full {
-            return;
-        }
-        self.full = self.outlet.write(&mut self.backlog) == Written::Full;
-        self.sent_at = now;
-    }
-
-    /// Writes what a pass brought. What there is no room for is left in the window: the stream is behind from there on.
-    /// Returns whether that is so.
-    fn deliver(&mut self, now: Duration) -> bool {
-        let mut places: VecDeque<(u64, Arc<Entry>)> = VecDeque::with_capacity(self.batch.len());
-        let mut frames: VecDeque<Bytes> = VecDeque::with_capacity(self.batch.len());
-        for (slot, entry, frame) in self.batch.drain(..) {
-            places.push_back((slot, entry));
-            frames.push_back(frame);
-        }
-        if !self.full && self.backlog.is_empty() {
-            self.full = self.outlet.write(&mut frames) == Written::Full;
-            self.sent_at = now;
-        }
-        let Some(first_left) = places.len().checked_sub(frames.len()).and_then(|at| places.get(at)) else {
-            return false;
-        };
-        let (slot, entry) = first_left;
-        self.subscription.fall_behind(*slot, entry);
-        true
-    }
-
-    /// Whether the reader has taken nothing for too long.
-    fn is_stalled(&mut self, now: Duration, stall_max: Duration) -> bool {
-        let waits_after = self.outlet.waits_after();
-        let same = self.waiting.filter(|(_, takes)| waits_after == Some(*takes));
-        self.waiting = same.or(waits_after.map(|takes| (now, takes)));
-        same.is_some_and(|(since, _)| now.saturating_sub(since) >= stall_max)
     }
 }

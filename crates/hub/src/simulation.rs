@@ -14,11 +14,10 @@ use crate::clock::{Clock, ManualClock};
 use crate::draft::{Draft, Publisher};
 use crate::event::Event;
 use crate::history::History;
-use crate::index::StreamKey;
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
-use crate::shard::{Job, Shard, ShardSettings};
+use crate::shard::{Job, Opening, Shard, ShardSettings};
 use crate::stats::Counters;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
@@ -66,7 +65,6 @@ struct World {
     jobs: Vec<(usize, Job)>,
     clients: Vec<Client>,
     reference: Reference,
-    next_key: StreamKey,
     window_bytes: usize,
     cursor_age_max: Duration,
     /// What happened, for comparing two runs.
@@ -107,7 +105,6 @@ impl World {
             jobs: Vec::new(),
             clients,
             reference: Reference::default(),
-            next_key: 0,
             window_bytes,
             cursor_age_max,
             trace: Vec::new(),
@@ -139,6 +136,7 @@ impl World {
                 let which = self.rng.random_range(0..self.shards.len());
                 let now = self.clock.elapsed();
                 self.shards[which].pass(now);
+                self.shards[which].turn(now);
             }
             40..60 => self.read_one(),
             60..80 => self.network(),
@@ -239,17 +237,15 @@ impl World {
 
     fn connect(&mut self, which: usize, now: Duration) {
         let shard = self.rng.random_range(0..self.shards.len());
-        let key = self.next_key;
-        self.next_key += 1;
         // What is kept at this moment is what the stream is promised.
         let floors = self.floors();
         let kept = self.reference.kept(&floors);
         let client = &mut self.clients[which];
         let (head, slot) = self.writer.window.head();
-        let (subscription, outlet, last) = client.connect(shard, key, slot);
+        let (subscription, outlet, last) = client.connect(slot);
         client.promise(floors, &kept);
-        let opening = bytes::Bytes::from_static(b": fanfare\nretry: 3000\n");
-        self.shards[shard].open(key, subscription, outlet, last, head, opening, now);
+        let opening = Opening { subscription, outlet, last, head, place: None };
+        client.connection = Some((shard, self.shards[shard].open(opening, now)));
     }
 
     /// The floors of all channels as stored.
@@ -298,7 +294,12 @@ impl World {
                     self.connect(which, now);
                 }
             }
-            self.shards.iter_mut().for_each(|shard| shard.pass(now));
+            for shard in &mut self.shards {
+                while shard.has_work() {
+                    shard.pass(now);
+                    shard.turn(now);
+                }
+            }
             self.gather_jobs();
             let idle = self.jobs.is_empty();
             for (shard, Job { key, work }) in std::mem::take(&mut self.jobs) {

@@ -23,12 +23,21 @@ pub enum CloseReason {
     StoreFailed,
     /// A pattern was too wide for `since=last:N`.
     PatternTooWide,
+    /// The client sent more than a little after its request.
+    Noisy,
 }
 
 impl CloseReason {
     /// All reasons.
-    pub const ALL: [Self; 6] =
-        [Self::Left, Self::Stalled, Self::Overflow, Self::Shutdown, Self::StoreFailed, Self::PatternTooWide];
+    pub const ALL: [Self; 7] = [
+        Self::Left,
+        Self::Stalled,
+        Self::Overflow,
+        Self::Shutdown,
+        Self::StoreFailed,
+        Self::PatternTooWide,
+        Self::Noisy,
+    ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -39,6 +48,7 @@ impl CloseReason {
             Self::Shutdown => "shutdown",
             Self::StoreFailed => "store_failed",
             Self::PatternTooWide => "pattern_too_wide",
+            Self::Noisy => "noisy",
         }
     }
 }
@@ -54,7 +64,7 @@ pub(crate) struct Counters {
     pub(crate) streams: AtomicU64,
     pub(crate) opened: AtomicU64,
     pub(crate) refused_full: AtomicU64,
-    closed: [AtomicU64; 6],
+    closed: [AtomicU64; 7],
     gaps: [AtomicU64; 5],
     pub(crate) pages: AtomicU64,
     pub(crate) fell_behind: AtomicU64,

@@ -1,30 +1,26 @@
 //! One open delivery to one listener: what a response body reads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::index::StreamKey;
-use crate::outlet::BodyInlet;
-use crate::shard_thread::{Command, Inbox};
+use crate::mailbox::BodyInlet;
+use crate::shard::inbox::{Command, Inbox};
 
 /// An open stream. Dropping it closes it.
 #[derive(Debug)]
 pub struct Stream {
     /// Unguessable; also told in the hello frame.
     id: String,
-    key: StreamKey,
     inlet: BodyInlet,
-    shard: Arc<Inbox>,
-    /// The hub's count of open streams.
-    open: Arc<AtomicUsize>,
+    /// `None` only in a hub without shards, which can't be made.
+    shard: Option<Arc<Inbox>>,
 }
 
 impl Stream {
-    pub(crate) fn new(id: String, key: StreamKey, inlet: BodyInlet, shard: Arc<Inbox>, open: Arc<AtomicUsize>) -> Self {
-        Self { id, key, inlet, shard, open }
+    pub(crate) fn new(id: String, inlet: BodyInlet, shard: Option<Arc<Inbox>>) -> Self {
+        Self { id, inlet, shard }
     }
 
     /// The stream's id.
@@ -32,14 +28,17 @@ impl Stream {
         &self.id
     }
 
-    /// Takes the next bytes of the event stream: whole blocks, all that are there. `None` when the stream has ended.
+    /// Takes the next bytes of the event stream, all that are there; they may end within an event. `None` when the stream
+    /// has ended.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match self.inlet.poll_take(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(taken)) => {
-                if taken.tell_room {
-                    self.shard.send(Command::Ready(self.key));
+                if taken.tell_room
+                    && let Some(shard) = &self.shard
+                {
+                    shard.send(Command::Ready(self.inlet.mailbox()));
                 }
                 Poll::Ready(Some(taken.bytes))
             }
@@ -54,7 +53,8 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
-        self.shard.send(Command::Left(self.key));
+        if let Some(shard) = &self.shard {
+            shard.send(Command::Left(self.inlet.mailbox()));
+        }
     }
 }

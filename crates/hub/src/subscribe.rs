@@ -1,7 +1,7 @@
 //! Subscribing: from what a listener asks for to an open stream.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,13 +11,17 @@ use crate::follows::Follows;
 use crate::frame::Form;
 use crate::hub::Hub;
 use crate::limits::{FOLLOWS_MAX, PATTERNS_MAX};
+use crate::mailbox::mailbox;
 use crate::notice::HelloStyle;
-use crate::outlet::mailbox;
+use crate::outlet::Outlet;
+use crate::position::Position;
 use crate::rule::HEARTBEAT;
-use crate::shard_thread::{Command, Inbox};
+use crate::shard::Opening;
+use crate::shard::inbox::{Command, Inbox};
+use crate::socket::SocketOutlet;
 use crate::stats::bump;
 use crate::stream::Stream;
-use crate::subscription::{HeartbeatStyle, Style, Subscription};
+use crate::subscription::{HeartbeatStyle, StreamId, Style, Subscription};
 
 /// Why a stream was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +58,35 @@ pub struct Subscribe {
     pub heartbeat: HeartbeatStyle,
 }
 
+/// A place for a stream that is about to be opened: as a body to be read, or on a socket of its own.
+#[must_use = "a reservation that is dropped opens nothing"]
+pub struct Reservation {
+    hub: Hub,
+    id: StreamId,
+    follows: Arc<Follows>,
+    style: Style,
+    last: LastEventId,
+    /// The window's head when the stream was asked for.
+    head: (Position, u64),
+    place: OpenPlace,
+}
+
+impl std::fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reservation").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// One of the streams that there may be; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenPlace(Arc<AtomicUsize>);
+
+impl Drop for OpenPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Hub {
     /// Opens a stream. Its first bytes are there at once.
     ///
@@ -61,6 +94,15 @@ impl Hub {
     ///
     /// When nothing or too much is followed, or the hub is full or stopping.
     pub fn subscribe(&self, subscribe: Subscribe) -> Result<Stream, SubscribeError> {
+        Ok(self.reserve(subscribe)?.into_stream())
+    }
+
+    /// Decides whether there may be a stream, and from when on it gets events: from now.
+    ///
+    /// # Errors
+    ///
+    /// When nothing or too much is followed, or the hub is full or stopping.
+    pub fn reserve(&self, subscribe: Subscribe) -> Result<Reservation, SubscribeError> {
         let Subscribe { follows, last_event_id, form, hello, heartbeat } = subscribe;
         if follows.is_empty() {
             return Err(SubscribeError::Nothing);
@@ -74,8 +116,9 @@ impl Hub {
         if self.0.stopping.load(Ordering::Acquire) {
             return Err(SubscribeError::Stopping);
         }
-        if self.0.open.fetch_add(1, Ordering::AcqRel) >= self.0.config.streams_max {
-            self.0.open.fetch_sub(1, Ordering::AcqRel);
+        let was_open = self.0.open.fetch_add(1, Ordering::AcqRel);
+        let place = OpenPlace(self.0.open.clone());
+        if was_open >= self.0.config.streams_max {
             bump(&self.0.counters.refused_full);
             return Err(SubscribeError::Full);
         }
@@ -83,31 +126,25 @@ impl Hub {
             None | Some("") => LastEventId::None,
             Some(id) => id.parse().map_or(LastEventId::Foreign, LastEventId::Cursor),
         };
-        let stream = format!("{:032x}", rand::random::<u128>());
-        let style =
-            Style { stream: stream.clone(), form, hello, beat: heartbeat, heartbeat: self.heartbeat_of(&follows) };
+        let id = StreamId(rand::random());
+        let heartbeat_ms = self.heartbeat_of(&follows).as_millis().try_into().unwrap_or(u32::MAX);
+        let style = Style { stream: id, form, hello, beat: heartbeat, heartbeat_ms };
         // "Now" is now, and not when somebody gets round to finding out where the stream begins.
-        let (head, slot) = self.0.history.window.head();
-        let key = self.0.next_key.fetch_add(1, Ordering::Relaxed);
-        let (outlet, inlet) = mailbox();
-        let shard = self.shard_of(key);
-        bump(&self.0.counters.opened);
-        bump(&self.0.counters.streams);
-        shard.send(Command::Open {
-            key,
-            subscription: Box::new(Subscription::new(Arc::new(follows), style, slot)),
-            outlet: Box::new(outlet),
-            last,
-            head,
-            opening: opening(self.jittered_retry()),
-        });
-        Ok(Stream::new(stream, key, inlet, shard, self.0.open.clone()))
+        let head = self.0.history.window.head();
+        let follows = self.0.follows.share(follows);
+        Ok(Reservation { hub: self.clone(), id, follows, style, last, head, place })
     }
 
-    /// The shard of a stream. There is always at least one.
-    fn shard_of(&self, key: u64) -> Arc<Inbox> {
-        let at = key as usize % self.0.shards.len().max(1);
-        self.0.shards.get(at).map(|shard| shard.inbox.clone()).unwrap_or_default()
+    /// How many streams are open, or about to be.
+    pub fn open_streams(&self) -> usize {
+        self.0.open.load(Ordering::Acquire)
+    }
+
+    /// The inbox of the next stream's shard. There is always at least one.
+    fn next_shard(&self) -> Option<Arc<Inbox>> {
+        let next = self.0.next_shard.fetch_add(1, Ordering::Relaxed);
+        let at = next.checked_rem(self.0.shards.len())?;
+        self.0.shards.get(at).map(|shard| shard.inbox.clone())
     }
 
     /// The shortest heartbeat of what is followed.
@@ -122,6 +159,41 @@ impl Hub {
     pub fn jittered_retry(&self) -> Duration {
         let (shortest, longest) = self.0.config.retry;
         shortest + longest.saturating_sub(shortest).mul_f64(rand::random())
+    }
+}
+
+impl Reservation {
+    /// The stream's id, which its hello frame tells too.
+    pub fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// Opens the stream as something to be read. Its first bytes are there at once.
+    pub fn into_stream(self) -> Stream {
+        let (outlet, inlet) = mailbox();
+        let id = self.id();
+        let shard = self.open(Outlet::Body(outlet), &[]);
+        Stream::new(id, inlet, shard)
+    }
+
+    /// Opens the stream on a socket, which from now on is the hub's: it writes `head` and then the stream, and closes the
+    /// socket at the end. The socket must not block. What the client sends is ignored.
+    pub fn into_socket(self, socket: std::net::TcpStream, head: &[u8]) {
+        self.open(Outlet::Socket(SocketOutlet::new(socket)), head);
+    }
+
+    fn open(self, outlet: Outlet, head: &[u8]) -> Option<Arc<Inbox>> {
+        let Self { hub, follows, style, last, head: (position, slot), place, .. } = self;
+        let words = [head, &opening(hub.jittered_retry())].concat();
+        let subscription = Subscription::new(follows, style, slot, &words);
+        bump(&hub.0.counters.opened);
+        bump(&hub.0.counters.streams);
+        let shard = hub.next_shard();
+        let opening = Opening { subscription, outlet, last, head: position, place: Some(place) };
+        if let Some(shard) = &shard {
+            shard.send(Command::Open(Box::new(opening)));
+        }
+        shard
     }
 }
 

@@ -5,7 +5,6 @@
 //! is *behind*: within the window it goes on from its slot, below the window it asks for pages of history until the window
 //! takes over. A stream that begins is one that begins behind. Its cursor never goes back.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +16,11 @@ use crate::entry::Entry;
 use crate::epoch::Epochs;
 use crate::follows::Follows;
 use crate::frame::Form;
-use crate::limits::PASS_ENTRIES_MAX;
+use crate::limits::{PULL_BYTES_MAX, PULL_ENTRIES_MAX};
 use crate::notice::{ByeReason, HelloStyle, Notice, Scope};
+use crate::portion::{Mark, Portion};
 use crate::position::Position;
+use crate::recent::Recent;
 use crate::rule::Durability;
 use crate::window::{Slots, Window};
 
@@ -34,21 +35,33 @@ pub enum HeartbeatStyle {
 }
 
 /// What a stream wants beside events.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     /// The stream's id.
-    pub(crate) stream: String,
+    pub(crate) stream: StreamId,
     pub(crate) form: Form,
     pub(crate) hello: HelloStyle,
     pub(crate) beat: HeartbeatStyle,
-    /// How often it is sent something.
-    pub(crate) heartbeat: Duration,
+    /// How often it is sent something, in milliseconds.
+    pub(crate) heartbeat_ms: u32,
+}
+
+/// A stream's id: unguessable, as who knows it may one day steer the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamId(pub(crate) u128);
+
+impl std::fmt::Display for StreamId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
 }
 
 /// What the subscription sees of the hub, at one moment.
 pub(crate) struct View<'a> {
     pub(crate) window: &'a Window,
     pub(crate) epochs: &'a Epochs,
+    /// What the shard has passed over last.
+    pub(crate) recent: &'a Recent,
     /// Where the shard is: its next slot, and the position before it.
     pub(crate) slot: u64,
     pub(crate) position: Position,
@@ -59,12 +72,25 @@ pub(crate) struct View<'a> {
 enum Place {
     /// Somebody is finding out where it begins.
     Beginning,
-    /// In history, with a page to send; somebody reads the next one when `catchup` is away.
-    History { catchup: Option<Box<Catchup>>, page: VecDeque<(Arc<Entry>, usize)> },
+    /// In history.
+    History(Box<Way>),
     /// Behind, within the window. What gaps were told of on the way here is not sent any more, even if the window has it.
     Window { slot: u64, buried: Option<Box<Catchup>> },
     /// Where the shard is.
     Live,
+}
+
+/// A stream's way through history.
+#[derive(Debug)]
+struct Way {
+    /// Away while somebody reads the next page.
+    catchup: Option<Box<Catchup>>,
+    /// The page that is being sent: each event with the channel by which it is followed.
+    page: Vec<(Arc<Entry>, usize)>,
+    /// The next event of the page.
+    next: usize,
+    /// Where the live part goes on, while a backfill is sent.
+    backfill_upto: Option<Position>,
 }
 
 /// One stream's place in the log.
@@ -73,25 +99,23 @@ pub(crate) struct Subscription {
     follows: Arc<Follows>,
     style: Style,
     place: Place,
-    /// What must be sent before anything else: hello, gaps.
-    first: VecDeque<Bytes>,
+    /// What must be sent before anything else: opening, hello, gaps.
+    first: Box<[u8]>,
     /// Everything up to here was sent, of what is followed. While live, the shard's position counts where it is higher.
     sent: Position,
     /// Transient events before this slot were published when the stream was not there, and are not for it.
     opened: u64,
-    /// Where the live part goes on, while a backfill is sent.
-    backfill_upto: Option<Position>,
-    /// The last id that the client was sent.
-    told: Option<Cursor>,
+    /// The cursor of the last id that the client was sent; `ORIGIN` where that is not known.
+    told: Position,
     /// Set when a rule ends the stream.
     end: Option<ByeReason>,
 }
 
-/// Why [`Subscription::pull`] stopped.
+/// What [`Subscription::pull`] has done.
 #[derive(Debug)]
 pub(crate) enum Pull {
-    /// Enough for one go; there may be more.
-    Enough,
+    /// Given something, or come further; there may be more.
+    Some,
     /// A page of history is needed.
     Page(Box<Catchup>),
     /// A page or a beginning is on its way.
@@ -109,17 +133,16 @@ pub(crate) enum Pull {
 const FOREIGN: Cursor = Cursor { position: Position::ORIGIN, random: 0, backfill: None };
 
 impl Subscription {
-    /// A subscription that waits for its beginning.
-    pub(crate) fn new(follows: Arc<Follows>, style: Style, opened: u64) -> Self {
+    /// A subscription that waits for its beginning. `opening` is sent before that.
+    pub(crate) fn new(follows: Arc<Follows>, style: Style, opened: u64, opening: &[u8]) -> Self {
         Self {
             follows,
             style,
             place: Place::Beginning,
-            first: VecDeque::new(),
+            first: opening.into(),
             sent: Position::ORIGIN,
             opened,
-            backfill_upto: None,
-            told: None,
+            told: Position::ORIGIN,
             end: None,
         }
     }
@@ -129,9 +152,14 @@ impl Subscription {
         &self.follows
     }
 
+    /// How its events look.
+    pub(crate) fn form(&self) -> Form {
+        self.style.form
+    }
+
     /// How often it is sent something.
     pub(crate) fn heartbeat(&self) -> Duration {
-        self.style.heartbeat
+        Duration::from_millis(self.style.heartbeat_ms.into())
     }
 
     /// Whether it is where the shard is.
@@ -143,23 +171,30 @@ impl Subscription {
     pub(crate) fn begin(&mut self, beginning: Beginning, view: &View<'_>) {
         let Beginning { catchup, gaps, resumed, known } = beginning;
         self.sent = catchup.at;
-        self.backfill_upto = catchup.backfill.as_ref().map(|backfill| backfill.upto);
+        self.place = Place::History(Box::new(Way::new(catchup)));
         let cursor = self.cursor(view);
         let hello_id = if known { cursor } else { FOREIGN };
         let hello = Notice::Hello {
-            stream: &self.style.stream,
+            stream: &self.style.stream.to_string(),
             epoch: &view.epochs.current().to_string(),
             resumed,
-            heartbeat: self.style.heartbeat,
+            heartbeat: self.heartbeat(),
             style: self.style.hello,
         };
-        self.first.push_back(hello.encode(Some(hello_id)));
-        self.tell_gaps(&gaps, hello_id, cursor, view);
-        self.place = Place::History { catchup: Some(Box::new(catchup)), page: VecDeque::new() };
+        let mut words = hello.encode(Some(hello_id)).to_vec();
+        self.tell_gaps(&gaps, hello_id, cursor, view, &mut words);
+        self.say(&words);
     }
 
-    /// Queues gaps, all with the id `meanwhile` but for the last, which has `finally`.
-    fn tell_gaps(&mut self, gaps: &[Gap], meanwhile: Cursor, finally: Cursor, view: &View<'_>) {
+    /// Adds to what is sent first.
+    fn say(&mut self, words: &[u8]) {
+        if !words.is_empty() {
+            self.first = [&self.first, words].concat().into();
+        }
+    }
+
+    /// Writes gaps down, all with the id `meanwhile` but for the last, which has `finally`.
+    fn tell_gaps(&mut self, gaps: &[Gap], meanwhile: Cursor, finally: Cursor, view: &View<'_>, words: &mut Vec<u8>) {
         for (at, gap) in gaps.iter().enumerate() {
             let text = |position| view.epochs.cursor(position, None).to_text();
             let (from, to) = (gap.from.map(text), text(gap.to));
@@ -169,167 +204,182 @@ impl Subscription {
             };
             let notice = Notice::Gap { scope, reason: gap.reason, from: from.as_deref(), to: &to };
             let id = if at + 1 == gaps.len() { finally } else { meanwhile };
-            self.first.push_back(notice.encode(Some(id)));
+            words.extend_from_slice(&notice.encode(Some(id)));
         }
-        self.told = Some(finally);
+        self.told = if finally.backfill.is_none() { finally.position } else { Position::ORIGIN };
     }
 
     /// Takes a page of history, with the way on from there.
     pub(crate) fn page(&mut self, page: Page, catchup: Box<Catchup>, view: &View<'_>) {
-        let cursor = self.cursor(view);
         if !page.gaps.is_empty() {
-            self.tell_gaps(&page.gaps, cursor, cursor, view);
+            let cursor = self.cursor(view);
+            let mut words = Vec::new();
+            self.tell_gaps(&page.gaps, cursor, cursor, view, &mut words);
+            self.say(&words);
         }
         self.end = page.end;
-        self.place = Place::History { catchup: Some(catchup), page: page.entries.into() };
+        if let Place::History(way) = &mut self.place {
+            (way.catchup, way.page, way.next) = (Some(catchup), page.entries, 0);
+        }
     }
 
     /// How far the stream has come.
     pub(crate) fn cursor(&self, view: &View<'_>) -> Cursor {
-        match self.backfill_upto {
-            Some(upto) => view.epochs.cursor(upto, Some(self.sent.min(upto))),
-            None if self.is_live() => view.epochs.cursor(view.position.max(self.sent), None),
-            None => view.epochs.cursor(self.sent, None),
+        match &self.place {
+            Place::History(way) if way.backfill_upto.is_some() => way.cursor(self.sent, view),
+            Place::Live => view.epochs.cursor(view.position.max(self.sent), None),
+            Place::Beginning | Place::History(_) | Place::Window { .. } => view.epochs.cursor(self.sent, None),
         }
     }
 
-    /// Gives frames to send, about `budget` bytes of them (at least one), until there is a reason to stop.
-    pub(crate) fn pull(&mut self, view: &View<'_>, mut budget: usize, out: &mut Vec<Bytes>) -> Pull {
-        loop {
-            while let Some(frame) = self.first.pop_front() {
-                budget = budget.saturating_sub(frame.len());
-                out.push(frame);
-                if budget == 0 {
-                    return Pull::Enough;
-                }
-            }
-            if let Some(reason) = self.end {
-                return Pull::End(reason);
-            }
-            match &mut self.place {
-                Place::Beginning => return Pull::Waiting,
-                Place::Live => return Pull::Live,
-                Place::History { page, .. } => match page.pop_front() {
-                    Some((entry, channel)) => {
-                        let frame = self.frame(&entry, channel, view);
-                        budget = budget.saturating_sub(frame.len());
-                        out.push(frame);
-                    }
-                    None => {
-                        if let Some(stop) = self.page_done(view) {
-                            return stop;
-                        }
-                    }
-                },
-                Place::Window { slot, buried } => {
-                    let (slot, buried) = (*slot, buried.take());
-                    if let Some(stop) = self.pull_window(slot, buried, view, &mut budget, out) {
-                        return stop;
-                    }
-                }
-            }
-            if budget == 0 {
-                return Pull::Enough;
-            }
+    /// Puts into `portion`, which is empty, what is to be sent next.
+    pub(crate) fn pull(&mut self, view: &View<'_>, portion: &mut Portion) -> Pull {
+        if !self.first.is_empty() {
+            portion.push_words(&std::mem::take(&mut self.first));
+            return Pull::Some;
         }
-    }
-
-    /// The frame of an entry from history; moves the cursor.
-    fn frame(&mut self, entry: &Entry, channel: usize, view: &View<'_>) -> Bytes {
-        self.sent = entry.position;
-        let cursor = self.cursor(view);
-        self.told = Some(cursor);
-        match self.backfill_upto {
-            Some(_) => entry.frame_as(&cursor.to_text(), self.style.form, channel).bytes,
-            None => entry.frame(self.style.form, channel).bytes,
+        if let Some(reason) = self.end {
+            return Pull::End(reason);
+        }
+        match &mut self.place {
+            Place::Beginning => Pull::Waiting,
+            Place::Live => Pull::Live,
+            Place::History(way) if way.next < way.page.len() => {
+                let style = self.style;
+                while portion.len() < PULL_BYTES_MAX
+                    && let Some((entry, channel)) = way.page.get(way.next)
+                {
+                    way.next += 1;
+                    self.sent = entry.position;
+                    let mark = Mark { next: way.next as u64, sent: self.sent };
+                    if way.backfill_upto.is_some() {
+                        let id = way.cursor(self.sent, view).to_text();
+                        portion.push_frame(&entry.frame_as(&id, style.form, *channel).bytes, mark, false);
+                    } else {
+                        portion.push_frame(&entry.frame(style.form, *channel).bytes, mark, entry.id().is_some());
+                    }
+                }
+                self.told = portion.told().unwrap_or_default();
+                Pull::Some
+            }
+            Place::History(_) => self.page_done(view),
+            Place::Window { slot, .. } => {
+                let slot = *slot;
+                if slot < view.slot { self.pull_window(slot, view, portion) } else { self.level(slot, view) }
+            }
         }
     }
 
     /// A page is sent: on to the window if it reaches back to here, otherwise to the next page.
-    fn page_done(&mut self, view: &View<'_>) -> Option<Pull> {
-        let Place::History { catchup, .. } = &mut self.place else { return None };
-        let Some(catchup) = catchup.take() else { return Some(Pull::Waiting) };
+    fn page_done(&mut self, view: &View<'_>) -> Pull {
+        let Place::History(way) = &mut self.place else { return Pull::Some };
+        let Some(catchup) = way.catchup.take() else { return Pull::Waiting };
+        (way.page, way.next) = (Vec::new(), 0);
         self.sent = self.sent.max(catchup.at);
-        self.backfill_upto = catchup.backfill.as_ref().map(|backfill| backfill.upto);
-        if self.backfill_upto.is_some() {
-            return Some(Pull::Page(catchup));
+        way.backfill_upto = catchup.backfill.as_ref().map(|backfill| backfill.upto);
+        if way.backfill_upto.is_some() {
+            return Pull::Page(catchup);
         }
         match view.window.slot_after(self.sent, self.opened) {
             Some(slot) if slot > view.slot => {
-                self.place = Place::History { catchup: Some(catchup), page: VecDeque::new() };
-                Some(Pull::Ahead)
+                way.catchup = Some(catchup);
+                Pull::Ahead
             }
             Some(slot) => {
                 let buried = (catchup.buried_upto() > self.sent).then_some(catchup);
                 self.place = Place::Window { slot, buried };
-                None
+                Pull::Some
             }
-            None => Some(Pull::Page(catchup)),
+            None => Pull::Page(catchup),
         }
     }
 
     /// Goes on in the window, at most to where the shard is.
-    fn pull_window(
-        &mut self,
-        mut slot: u64,
-        mut buried: Option<Box<Catchup>>,
-        view: &View<'_>,
-        budget: &mut usize,
-        out: &mut Vec<Bytes>,
-    ) -> Option<Pull> {
-        let count = view.slot.saturating_sub(slot).min(PASS_ENTRIES_MAX as u64);
-        let Slots::Entries(entries) = view.window.entries(slot, count as usize) else {
+    fn pull_window(&mut self, slot: u64, view: &View<'_>, portion: &mut Portion) -> Pull {
+        let count = view.slot.saturating_sub(slot).min(PULL_ENTRIES_MAX as u64) as usize;
+        if let Some(entries) = view.recent.from(slot) {
+            self.take(slot, entries.take(count), portion);
+        } else if let Slots::Entries(entries) = view.window.entries(slot, count, PULL_BYTES_MAX) {
+            self.take(slot, entries.iter(), portion);
+        } else {
             let catchup = Catchup::resume(self.follows.clone(), self.sent, true);
-            self.place = Place::History { catchup: None, page: VecDeque::new() };
-            return Some(Pull::Page(Box::new(catchup)));
-        };
+            self.place = Place::History(Box::new(Way::waiting()));
+            return Pull::Page(Box::new(catchup));
+        }
+        Pull::Some
+    }
+
+    /// Takes what is for it from entries of the window.
+    fn take<'a>(&mut self, mut slot: u64, entries: impl Iterator<Item = &'a Arc<Entry>>, portion: &mut Portion) {
+        let Place::Window { slot: place, buried } = &mut self.place else { return };
         for entry in entries {
             slot += 1;
-            if self.is_for_it(entry.durability, slot - 1)
-                && (entry.position > self.sent || entry.durability == Durability::Transient)
+            let is_for_it = entry.durability != Durability::Transient || slot > self.opened;
+            let is_new = entry.position > self.sent || entry.durability == Durability::Transient;
+            let before = self.sent;
+            self.sent = before.max(entry.position);
+            if is_for_it
+                && is_new
                 && let Some(channel) = self.follows.channel_of(&entry.record)
                 && !buried.as_ref().is_some_and(|catchup| catchup.is_buried(&entry.record, entry.position))
             {
-                let frame = entry.frame(self.style.form, channel).bytes;
-                *budget = budget.saturating_sub(frame.len());
-                out.push(frame);
-                self.told = entry.id().or(self.told);
-            }
-            self.sent = self.sent.max(entry.position);
-            if *budget == 0 {
-                break;
+                let mark = Mark { next: slot, sent: self.sent };
+                portion.push_frame(&entry.frame(self.style.form, channel).bytes, mark, entry.id().is_some());
+                if portion.len() >= PULL_BYTES_MAX {
+                    break;
+                }
             }
         }
-        buried = buried.filter(|catchup| catchup.buried_upto() > self.sent);
+        *place = slot;
+        self.told = portion.told().unwrap_or(self.told);
+    }
+
+    /// It is where its shard is.
+    fn level(&mut self, slot: u64, view: &View<'_>) -> Pull {
+        let Place::Window { buried, .. } = &mut self.place else { return Pull::Some };
         // At the window's end nothing can be buried: what comes later is above every floor.
-        let (is_level, is_clear) = (slot >= view.slot, buried.is_none() || view.window.head().1 <= slot);
-        self.place = if is_level && is_clear { Place::Live } else { Place::Window { slot, buried } };
-        if is_level {
-            self.sent = self.sent.max(view.position);
+        let is_clear =
+            buried.as_ref().is_none_or(|catchup| catchup.buried_upto() <= self.sent) || view.window.head().1 <= slot;
+        if !is_clear {
+            return Pull::Ahead;
         }
-        (is_level && !is_clear).then_some(Pull::Ahead)
+        self.place = Place::Live;
+        self.sent = self.sent.max(view.position);
+        Pull::Live
     }
 
-    /// Whether an entry at `slot` is for this stream at all: transient ones only if it was there.
-    pub(crate) fn is_for_it(&self, durability: Durability, slot: u64) -> bool {
-        durability != Durability::Transient || slot >= self.opened
+    /// Of the last portion, only what lies before `mark` was taken, or is about to be; a live stream is behind from there on.
+    pub(crate) fn go_back(&mut self, mark: Mark) {
+        match &mut self.place {
+            Place::Beginning => {}
+            Place::History(way) => {
+                way.next = mark.next as usize;
+                self.sent = mark.sent;
+            }
+            Place::Window { slot, .. } => {
+                *slot = mark.next;
+                self.sent = mark.sent;
+            }
+            Place::Live => self.fall_behind(mark),
+        }
+        self.told = Position::ORIGIN;
     }
 
-    /// The frame of an entry that the shard brings to a live stream.
-    pub(crate) fn offer(&mut self, entry: &Entry, channel: usize) -> Bytes {
-        self.told = entry.id().or(self.told);
-        entry.frame(self.style.form, channel).bytes
+    /// A live stream is behind from `mark` on.
+    pub(crate) fn fall_behind(&mut self, mark: Mark) {
+        self.sent = self.sent.max(mark.sent);
+        self.place = Place::Window { slot: mark.next, buried: None };
     }
 
-    /// The reader of a live stream didn't take `entry`, at `slot`, and what follows: the stream is behind from there on.
-    pub(crate) fn fall_behind(&mut self, slot: u64, entry: &Entry) {
-        let sent = match entry.durability {
-            Durability::Transient => entry.position,
-            Durability::Memory | Durability::Durable => entry.position.before(),
-        };
-        self.sent = self.sent.max(sent);
-        self.told = None;
-        self.place = Place::Window { slot, buried: None };
+    /// Whether all entries from `slot` on are for this stream, if it follows their channel: transient ones are only if it
+    /// was there.
+    pub(crate) fn was_there(&self, slot: u64) -> bool {
+        slot >= self.opened
+    }
+
+    /// A live stream was sent the frames of a portion.
+    pub(crate) fn was_sent(&mut self, portion: &Portion) {
+        self.told = portion.told().unwrap_or(self.told);
     }
 
     /// The shard itself fell out of the window: a live stream goes on from history, from `position` on.
@@ -338,7 +388,7 @@ impl Subscription {
             return None;
         }
         self.sent = self.sent.max(position);
-        self.place = Place::History { catchup: None, page: VecDeque::new() };
+        self.place = Place::History(Box::new(Way::waiting()));
         Some(Box::new(Catchup::resume(self.follows.clone(), self.sent, true)))
     }
 
@@ -346,7 +396,7 @@ impl Subscription {
     /// silent frame that tells it: a quiet stream's client then never comes back with an old cursor.
     pub(crate) fn ping(&mut self, time_ms: u64, view: &View<'_>) -> Bytes {
         let cursor = self.cursor(view);
-        let moved = self.told.replace(cursor) != Some(cursor);
+        let moved = std::mem::replace(&mut self.told, cursor.position) != cursor.position;
         match self.style.beat {
             HeartbeatStyle::Event => Notice::Ping { time_ms }.encode(Some(cursor)),
             HeartbeatStyle::Comment if moved => Notice::Cursor.encode(Some(cursor)),
@@ -363,7 +413,7 @@ impl Subscription {
     #[cfg(test)]
     pub(crate) fn page_len(&self) -> usize {
         match &self.place {
-            Place::History { page, .. } => page.len(),
+            Place::History(way) => way.page.len(),
             Place::Beginning | Place::Window { .. } | Place::Live => 0,
         }
     }
@@ -373,5 +423,26 @@ impl Subscription {
         // Before the hello, or while gaps wait, the client's own cursor is the right one.
         let cursor = (self.has_begun() && self.first.is_empty()).then(|| self.cursor(view));
         Notice::Bye { reason, retry: Some(retry) }.encode(cursor)
+    }
+}
+
+impl Way {
+    /// A way whose first page is yet to be asked for.
+    fn new(catchup: Catchup) -> Self {
+        let backfill_upto = catchup.backfill.as_ref().map(|backfill| backfill.upto);
+        Self { catchup: Some(Box::new(catchup)), page: Vec::new(), next: 0, backfill_upto }
+    }
+
+    /// A way of which somebody reads the first page.
+    fn waiting() -> Self {
+        Self { catchup: None, page: Vec::new(), next: 0, backfill_upto: None }
+    }
+
+    /// The cursor of a stream on this way.
+    fn cursor(&self, sent: Position, view: &View<'_>) -> Cursor {
+        match self.backfill_upto {
+            Some(upto) => view.epochs.cursor(upto, Some(sent.min(upto))),
+            None => view.epochs.cursor(sent, None),
+        }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::channel::ChannelName;
 use crate::due::Due;
 use crate::idempotency::Published;
-use crate::limits::SWEEP_ENTRIES_MAX;
+use crate::limits::{SWEEP_ENTRIES_MAX, WINDOW_AGE_MAX};
 use crate::retention::{Retention, entries_after};
 use crate::store::{Batch, Order, StoreError, Table};
 use crate::tier::Tier;
@@ -37,6 +37,7 @@ impl Writer {
         let now_ms = self.now_ms();
         // Nothing is due before this from now on, even if the clock goes back.
         self.time_ms = now_ms;
+        self.window.forget_before(now_ms.saturating_sub(WINDOW_AGE_MAX.as_millis() as u64));
         let mut commit = Commit::default();
         if self.horizon.mark(now_ms, self.last, &*self.tiers.durable, commit.batch(Tier::Durable))? {
             commit.synced = true;

@@ -1,5 +1,5 @@
 //! The newest part of the log, in memory, for all streams together. The writer appends; everybody else reads. Bounded in
-//! bytes: the oldest entries leave, and who still needed them reads history.
+//! bytes and by age: the oldest entries leave, and who still needed them reads history.
 //!
 //! The window knows no streams. Its places are slots, counted from the start of the process, since transient events have
 //! no position of their own.
@@ -61,12 +61,7 @@ impl Window {
             inner.entries.push_back(entry);
         }
         inner.head = inner.head.max(head);
-        while inner.bytes > self.bytes_max {
-            let Some(gone) = inner.entries.pop_front() else { break };
-            inner.bytes -= gone.weight();
-            inner.first += 1;
-            inner.floor = gone.position;
-        }
+        while inner.bytes > self.bytes_max && inner.pop() {}
     }
 
     /// The highest position released, and the slot that the next event will have.
@@ -80,11 +75,35 @@ impl Window {
         self.read().floor
     }
 
-    /// Up to `count` entries from `slot` on.
-    pub fn entries(&self, slot: u64, count: usize) -> Slots {
+    /// The slot of the oldest entry.
+    pub(crate) fn first(&self) -> u64 {
+        self.read().first
+    }
+
+    /// Up to `count` entries from `slot` on, and up to `bytes` of them, but at least one if there is one.
+    pub fn entries(&self, slot: u64, count: usize, bytes: usize) -> Slots {
         let inner = self.read();
         let Some(skip) = slot.checked_sub(inner.first) else { return Slots::Gone };
-        Slots::Entries(inner.entries.iter().skip(skip as usize).take(count).cloned().collect())
+        let entries = inner.entries.range((skip as usize).min(inner.entries.len())..).take(count);
+        let mut sum = 0;
+        let fit = entries.take_while(|entry| {
+            sum < bytes && {
+                sum += entry.record.data.len();
+                true
+            }
+        });
+        Slots::Entries(fit.cloned().collect())
+    }
+
+    /// Lets go of entries that were published before `time_ms`.
+    pub(crate) fn forget_before(&self, time_ms: u64) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        while inner.entries.front().is_some_and(|entry| entry.record.time_ms < time_ms) {
+            inner.pop();
+        }
+        if inner.entries.len() < inner.entries.capacity() / 8 {
+            inner.entries.shrink_to_fit();
+        }
     }
 
     /// The slot from which a stream goes on that has everything up to `position`, or `None` where the window doesn't reach
@@ -115,6 +134,15 @@ impl Window {
 }
 
 impl Inner {
+    /// Lets go of the oldest entry. Returns whether there was one.
+    fn pop(&mut self) -> bool {
+        let Some(gone) = self.entries.pop_front() else { return false };
+        self.bytes -= gone.weight();
+        self.first += 1;
+        self.floor = gone.position;
+        true
+    }
+
     fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
@@ -141,8 +169,8 @@ mod tests {
         window.append((1..=5).map(|n| entry(n, Durability::Durable)), Position::new(1, 5));
         assert_eq!(window.head(), (Position::new(1, 5), 5));
         assert_eq!(window.floor(), Position::new(1, 2));
-        assert!(matches!(window.entries(1, 9), Slots::Gone));
-        let Slots::Entries(entries) = window.entries(2, 2) else { panic!("slot 2 is there") };
+        assert!(matches!(window.entries(1, 9, 9_000), Slots::Gone));
+        let Slots::Entries(entries) = window.entries(2, 2, 9_000) else { panic!("slot 2 is there") };
         assert_eq!(entries.iter().map(|e| e.position.sequence()).collect::<Vec<_>>(), [3, 4]);
         let slot_after = |sequence| window.slot_after(Position::new(1, sequence), 0);
         assert_eq!(slot_after(1), None);

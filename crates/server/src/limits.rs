@@ -41,8 +41,15 @@ pub const WRITE_STALL_MAX: Duration = Duration::from_secs(40);
 /// Unsent bytes that the kernel holds for a connection (32 KiB), so that lag stays in the log, which is shared.
 pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 
+/// How many streams there may be where nothing else is said.
+pub const STREAMS_MAX: usize = 10_000;
+
 /// Connections beyond the most streams a hub may have: publishers, readers, and those who are told that it is full.
 pub const CONNECTIONS_BESIDE_STREAMS: usize = 2_048;
+
+/// Connections that the system may hold ready before they are accepted (it may have a lower limit of its own, on Linux
+/// `net.core.somaxconn`): when a crowd comes back at once, nobody is turned away.
+pub const BACKLOG: u32 = 16_384;
 
 /// Reads of history and figures at a time. They block a thread each, and more would only compete for the disk.
 pub const READS_MAX: usize = 16;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use fanfare_hub::Hub;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::connection;
-use crate::limits::STOP_WAIT_MAX;
+use crate::limits::{BACKLOG, STOP_WAIT_MAX};
 use crate::stop::Stopped;
 
 /// The port where nothing else is said.
@@ -93,7 +94,7 @@ pub enum ListenError {
 /// # Errors
 ///
 /// When one can't be bound, or is open to other machines without `allow_anyone`.
-pub(crate) async fn bind(addresses: &[Listen], allow_anyone: bool) -> Result<Vec<TcpListener>, ListenError> {
+pub(crate) fn bind(addresses: &[Listen], allow_anyone: bool) -> Result<Vec<TcpListener>, ListenError> {
     for listen in addresses {
         match listen {
             Listen::Address(address) if !listen.is_loopback() => {
@@ -110,28 +111,35 @@ pub(crate) async fn bind(addresses: &[Listen], allow_anyone: bool) -> Result<Vec
     let mut listeners = Vec::new();
     for listen in addresses {
         match *listen {
-            Listen::Address(address) => listeners.push(bind_one(address).await?),
-            Listen::Localhost(port) => listeners.extend(bind_localhost(port).await?),
+            Listen::Address(address) => listeners.push(bind_one(address)?),
+            Listen::Localhost(port) => listeners.extend(bind_localhost(port)?),
         }
     }
     Ok(listeners)
 }
 
-async fn bind_one(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+fn bind_one(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Connections of before a restart, which the system still remembers, don't hold the port.
+        socket.set_reuseaddr(!cfg!(windows))?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|error: io::Error| match error.kind() {
         ErrorKind::AddrInUse => ListenError::InUse(address),
         _ => ListenError::Failed(address, error),
     })
 }
 
 /// Binds both loopback addresses to one port; IPv4 alone on a machine that has no IPv6.
-async fn bind_localhost(port: u16) -> Result<Vec<TcpListener>, ListenError> {
+fn bind_localhost(port: u16) -> Result<Vec<TcpListener>, ListenError> {
     let mut tries = if port == 0 { FREE_PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        let v4 = bind_one((Ipv4Addr::LOCALHOST, port).into()).await?;
+        let v4 = bind_one((Ipv4Addr::LOCALHOST, port).into())?;
         let both = v4.local_addr().map_or(port, |address| address.port());
-        match bind_one((Ipv6Addr::LOCALHOST, both).into()).await {
+        match bind_one((Ipv6Addr::LOCALHOST, both).into()) {
             Ok(v6) => return Ok(vec![v4, v6]),
             // The port was free with IPv4 only; another one will do.
             Err(ListenError::InUse(_)) if tries > 0 => {}
@@ -154,8 +162,27 @@ pub(crate) fn urls(listeners: &[TcpListener]) -> Vec<String> {
     addresses.map(url).collect()
 }
 
+/// How many connections there may be. Streams that have their socket for themselves count too.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    places: Arc<Semaphore>,
+    hub: Hub,
+}
+
+impl Room {
+    pub(crate) fn new(hub: Hub, connections_max: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(connections_max)), hub }
+    }
+
+    /// A place, until it is dropped.
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let is_free = self.places.available_permits() > self.hub.open_streams();
+        is_free.then(|| self.places.clone().try_acquire_owned().ok()).flatten()
+    }
+}
+
 /// Accepts connections until told to stop, then waits for them to end; those that take too long are cut.
-pub(crate) async fn accept(listener: TcpListener, app: Router, room: Arc<Semaphore>, mut stopped: Stopped) {
+pub(crate) async fn accept(listener: TcpListener, app: Router, room: Room, mut stopped: Stopped) {
     let mut connections = JoinSet::new();
     // What goes on for a while is logged when it begins.
     let (mut was_full, mut has_failed) = (false, false);
@@ -167,7 +194,7 @@ pub(crate) async fn accept(listener: TcpListener, app: Router, room: Arc<Semapho
         };
         match accepted {
             Ok((socket, _)) => {
-                let Ok(place) = room.clone().try_acquire_owned() else {
+                let Some(place) = room.take() else {
                     if !was_full {
                         tracing::warn!("there are as many connections as there may be; further ones are closed");
                     }
@@ -226,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn localhost_is_both_addresses_with_one_port() {
-        let listeners = bind(&[Listen::Localhost(0)], false).await.unwrap();
+        let listeners = bind(&[Listen::Localhost(0)], false).unwrap();
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
         assert!(urls(&listeners)[0].starts_with("http://127.0.0.1:"));
@@ -235,16 +262,16 @@ mod tests {
     #[tokio::test]
     async fn what_others_can_reach_must_be_allowed() {
         let open = Listen::Address("0.0.0.0:0".parse().unwrap());
-        let error = bind(&[Listen::Localhost(0), open], false).await.unwrap_err();
+        let error = bind(&[Listen::Localhost(0), open], false).unwrap_err();
         assert!(error.to_string().contains("--allow-anyone"));
-        assert_eq!(bind(&[open], true).await.unwrap().len(), 1);
+        assert_eq!(bind(&[open], true).unwrap().len(), 1);
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_named_with_the_flag_that_helps() {
-        let taken = bind(&[Listen::Localhost(0)], false).await.unwrap();
+        let taken = bind(&[Listen::Localhost(0)], false).unwrap();
         let port = taken[0].local_addr().unwrap().port();
-        let error = bind(&[Listen::Localhost(port)], false).await.unwrap_err().to_string();
+        let error = bind(&[Listen::Localhost(port)], false).unwrap_err().to_string();
         assert!(error.contains(&format!("port {port}")) && error.contains("--listen"), "{error}");
     }
 }

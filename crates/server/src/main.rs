@@ -5,6 +5,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use fanfare::cli::Cli;
 
+/// Memory that a crowd of connections or a burst of events took goes back to the system, even where small things that last
+/// lie between large ones that are gone. See `.cargo/config.toml` for its settings.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().run().await {

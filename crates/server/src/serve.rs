@@ -4,15 +4,13 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_hub::{HistoryLimits, Hub, HubConfig, NameError, OpenError, Pattern, Rule};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::limits::CONNECTIONS_BESIDE_STREAMS;
-use crate::listener::{self, Listen, ListenError, PORT};
+use crate::limits::{CONNECTIONS_BESIDE_STREAMS, STREAMS_MAX};
+use crate::listener::{self, Listen, ListenError, PORT, Room};
 use crate::stop::stop;
 use crate::{DoorConfig, summary, system};
 
@@ -25,11 +23,18 @@ pub struct ServeConfig {
     pub data: PathBuf,
     /// Who may come in.
     pub door: DoorConfig,
+    /// How many streams there may be; further ones are told to come back later.
+    pub streams_max: usize,
 }
 
 impl Default for ServeConfig {
     fn default() -> Self {
-        Self { listen: vec![Listen::Localhost(PORT)], data: "fanfare-data".into(), door: DoorConfig::default() }
+        Self {
+            listen: vec![Listen::Localhost(PORT)],
+            data: "fanfare-data".into(),
+            door: DoorConfig::default(),
+            streams_max: STREAMS_MAX,
+        }
     }
 }
 
@@ -59,15 +64,15 @@ pub enum ServeError {
 ///
 /// When it can't begin: an address is taken, or the data folder can't be used.
 pub async fn serve(config: ServeConfig, until: impl Future<Output = ()>) -> Result<(), ServeError> {
-    let listeners = listener::bind(&config.listen, config.door.allow_anyone).await?;
-    let hub_config = HubConfig { rules: vec![system_rule()?], ..HubConfig::default() };
+    let listeners = listener::bind(&config.listen, config.door.allow_anyone)?;
+    let hub_config = HubConfig { rules: vec![system_rule()?], streams_max: config.streams_max, ..HubConfig::default() };
     let connections_max = hub_config.streams_max + CONNECTIONS_BESIDE_STREAMS;
     let hub = open(config.data.clone(), hub_config).await?;
     let app = crate::app(hub.clone(), config.door);
     let urls = listener::urls(&listeners);
 
     let (tell, told) = stop();
-    let room = Arc::new(Semaphore::new(connections_max));
+    let room = Room::new(hub.clone(), connections_max);
     let mut tasks = JoinSet::new();
     for listener in listeners {
         tasks.spawn(listener::accept(listener, app.clone(), room.clone(), told.clone()));

@@ -16,11 +16,12 @@ use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
 use crate::frame::Form;
 use crate::index::StreamKey;
+use crate::mailbox::{BodyInlet, mailbox};
 use crate::notice::HelloStyle;
-use crate::outlet::{BodyInlet, Outlet, mailbox};
+use crate::outlet::Outlet;
 use crate::pattern::Pattern;
 use crate::position::Position;
-use crate::subscription::{HeartbeatStyle, Style, Subscription};
+use crate::subscription::{HeartbeatStyle, StreamId, Style, Subscription};
 
 /// A gap that was told.
 #[derive(Debug)]
@@ -113,14 +114,8 @@ impl Client {
         }
     }
 
-    pub(super) fn connect(
-        &mut self,
-        shard: usize,
-        key: StreamKey,
-        slot: u64,
-    ) -> (Subscription, Box<dyn Outlet>, LastEventId) {
+    pub(super) fn connect(&mut self, slot: u64) -> (Subscription, Outlet, LastEventId) {
         let (outlet, inlet) = mailbox();
-        self.connection = Some((shard, key));
         self.inlet = Some(inlet);
         self.ended = false;
         self.room = false;
@@ -129,17 +124,18 @@ impl Client {
         self.told_before = self.told.len();
         self.progress = Position::ORIGIN;
         let style = Style {
-            stream: format!("s{key}"),
+            stream: StreamId(0),
             form: Form::Raw,
             hello: HelloStyle::Event,
             beat: HeartbeatStyle::Comment,
-            heartbeat: std::time::Duration::from_secs(15),
+            heartbeat_ms: 15_000,
         };
         let last = match self.last_id.as_str() {
             "" => LastEventId::None,
             id => id.parse().map_or(LastEventId::Foreign, LastEventId::Cursor),
         };
-        (Subscription::new(self.follows.clone(), style, slot), Box::new(outlet), last)
+        let opening = b": fanfare\nretry: 3000\n";
+        (Subscription::new(self.follows.clone(), style, slot, opening), Outlet::Body(outlet), last)
     }
 
     /// What the hub keeps at the moment at which this stream is opened.

@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::DoorConfig;
 use crate::host::{Host, Origin};
+use crate::limits::{CONNECTIONS_BESIDE_STREAMS, STREAMS_MAX};
 use crate::listener::Listen;
+use crate::open_files;
 use crate::serve::{ServeConfig, serve};
 
 /// The status of a process that was interrupted, by the shell's convention.
@@ -43,6 +45,10 @@ pub(super) struct Arguments {
     /// Listen on addresses that other machines can reach, and answer to any IP address
     #[arg(long)]
     allow_anyone: bool,
+
+    /// How many streams there may be; further ones are told to come back later
+    #[arg(long, value_name = "COUNT", env = "FANFARE_STREAMS_MAX", default_value_t = STREAMS_MAX)]
+    streams_max: usize,
 }
 
 fn host(text: &str) -> Result<String, &'static str> {
@@ -58,12 +64,13 @@ fn origin(text: &str) -> Result<String, &'static str> {
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     log_to_stderr();
-    let Arguments { listen, data, allow_host, allow_origin, allow_anyone } = arguments;
+    let Arguments { listen, data, allow_host, allow_origin, allow_anyone, streams_max } = arguments;
+    open_files::allow(streams_max + CONNECTIONS_BESIDE_STREAMS);
     let door = DoorConfig { allow_hosts: allow_host, allow_origins: allow_origin, allow_anyone };
     let mut signals = Signals::new().context("signals can't be received")?;
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);
-    let mut life = std::pin::pin!(serve(ServeConfig { listen, data, door }, async {
+    let mut life = std::pin::pin!(serve(ServeConfig { listen, data, door, streams_max }, async {
         let _ = stopped.await;
     }));
     loop {

@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -19,6 +20,7 @@ use super::style::{ErrorStyle, StreamStyle};
 use crate::channel_arg::{channel, pattern};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
+use crate::handover::Handover;
 use crate::limits::{DRAINING_RETRY, FULL_RETRY};
 use crate::query::Query;
 use crate::stream_body::StreamBody;
@@ -39,9 +41,14 @@ async fn only_get() -> ApiError {
     ApiError::method_not_allowed("GET", detail)
 }
 
-async fn events(State(door): State<Door>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, ApiError> {
+async fn events(
+    State(door): State<Door>,
+    handover: Option<Extension<Handover>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let (subscribe, errors) = asked(query.as_deref(), &headers)?;
-    open(&door, subscribe, errors)
+    open(&door, subscribe, errors, handover)
 }
 
 /// What the request asks for.
@@ -68,15 +75,21 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
     headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
 }
 
-/// Opens a stream, or says why there is none.
-pub(crate) fn open(door: &Door, subscribe: Subscribe, errors: ErrorStyle) -> Result<Response, ApiError> {
-    let (code, reason, retry) = match door.hub().subscribe(subscribe) {
-        Ok(stream) => return Ok(event_stream(Body::new(StreamBody(stream)))),
-        Err(error @ (SubscribeError::Nothing | SubscribeError::TooMany(_) | SubscribeError::TooManyPatterns(_))) => {
-            return Err(ApiError::malformed(error.to_string()));
+/// Opens a stream, or says why there is none. Where the connection's socket can be had, the stream gets it, and the answer
+/// is its head alone.
+pub(crate) fn open(
+    door: &Door,
+    subscribe: Subscribe,
+    errors: ErrorStyle,
+    handover: Option<Extension<Handover>>,
+) -> Result<Response, ApiError> {
+    let (code, reason, retry) = match (door.hub().reserve(subscribe), handover) {
+        (Ok(reservation), None) => return Ok(event_stream(Body::new(StreamBody(reservation.into_stream())))),
+        (Ok(reservation), Some(Extension(handover))) => {
+            handover.reserve(reservation);
+            return Ok(event_stream(Body::empty()));
         }
-        Err(SubscribeError::Full) => (Code::Full, ByeReason::Full, jittered(FULL_RETRY)),
-        Err(SubscribeError::Stopping) => (Code::Draining, ByeReason::Shutdown, jittered(DRAINING_RETRY)),
+        (Err(error), _) => refused(error)?,
     };
     match errors {
         ErrorStyle::Stream => {
@@ -85,6 +98,17 @@ pub(crate) fn open(door: &Door, subscribe: Subscribe, errors: ErrorStyle) -> Res
             Ok(event_stream(notice::refusal(reason, retry).into()))
         }
         ErrorStyle::Status => Err(ApiError::new(code, code.title()).retry_after(retry)),
+    }
+}
+
+/// Why there is no stream, and when to ask again; an error where asking again doesn't help.
+fn refused(error: SubscribeError) -> Result<(Code, ByeReason, Duration), ApiError> {
+    match error {
+        SubscribeError::Nothing | SubscribeError::TooMany(_) | SubscribeError::TooManyPatterns(_) => {
+            Err(ApiError::malformed(error.to_string()))
+        }
+        SubscribeError::Full => Ok((Code::Full, ByeReason::Full, jittered(FULL_RETRY))),
+        SubscribeError::Stopping => Ok((Code::Draining, ByeReason::Shutdown, jittered(DRAINING_RETRY))),
     }
 }
 

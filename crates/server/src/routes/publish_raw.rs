@@ -7,6 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
+use bytes::Bytes;
 use fanfare_hub::{AppendError, ChannelName, Draft, DraftError, Event, PublishError, Publisher, Receipt};
 
 use crate::body;
@@ -53,7 +54,9 @@ async fn publish(
     body: Body,
 ) -> Result<Json<Receipt>, ApiError> {
     let content_type = content_type(headers)?;
-    let mut event = Event::text(body::read(headers, body, RAW_BODY_BYTES_MAX).await?);
+    // A copy of its own: what was read is a part of the connection's buffer, which would stay in memory with the event.
+    let data = Bytes::copy_from_slice(&body::read(headers, body, RAW_BODY_BYTES_MAX).await?);
+    let mut event = Event::text(data);
     if let Some(content_type) = content_type {
         event = event.typed(content_type);
     }

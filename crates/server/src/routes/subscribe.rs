@@ -4,6 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
@@ -18,6 +19,7 @@ use crate::body;
 use crate::channel_arg::{channel, pattern};
 use crate::door::Door;
 use crate::error::ApiError;
+use crate::handover::Handover;
 use crate::limits::SUBSCRIBE_BODY_BYTES_MAX;
 use crate::query::Query;
 
@@ -85,6 +87,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for NameOr<T> {
 /// The endpoint.
 pub(crate) async fn subscribe(
     State(door): State<Door>,
+    handover: Option<Extension<Handover>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -93,7 +96,7 @@ pub(crate) async fn subscribe(
     body::expect_json(&body::essence(&headers))?;
     let body = body::read(&headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
     let (subscribe, errors) = asked(&body, &headers)?;
-    open(&door, subscribe, errors)
+    open(&door, subscribe, errors, handover)
 }
 
 /// What the request asks for.

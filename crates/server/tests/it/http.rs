@@ -117,6 +117,16 @@ impl Connection {
         Ok((size > 0).then_some(chunk))
     }
 
+    /// The next piece of a body, empty at its end.
+    fn piece(&mut self, is_chunked: bool) -> io::Result<Vec<u8>> {
+        if is_chunked {
+            return Ok(self.chunk()?.unwrap_or_default());
+        }
+        let piece = self.reader.fill_buf()?.to_vec();
+        self.reader.consume(piece.len());
+        Ok(piece)
+    }
+
     /// Opens a stream: sends the request, reads the head.
     pub(crate) fn stream(
         mut self,
@@ -131,7 +141,8 @@ impl Connection {
         if let Some(length) = length {
             (&mut self.reader).take(length).read_to_end(&mut rest)?;
         }
-        Ok((response, Chunks { connection: self, rest, is_whole: length.is_some() }))
+        let is_chunked = response.header("transfer-encoding").is_some();
+        Ok((response, Chunks { connection: self, rest, is_whole: length.is_some(), is_chunked }))
     }
 }
 
@@ -141,13 +152,15 @@ pub(crate) struct Chunks {
     rest: Vec<u8>,
     /// Whether the answer was no stream: its whole body is in `rest`.
     is_whole: bool,
+    /// Otherwise it lasts until the connection ends (RFC 9112, section 6.3).
+    is_chunked: bool,
 }
 
 impl Chunks {
     /// Up to `count` bytes; none at the end of the stream.
     pub(crate) fn read(&mut self, count: usize) -> io::Result<Vec<u8>> {
         if self.rest.is_empty() && !self.is_whole {
-            self.rest = self.connection.chunk()?.unwrap_or_default();
+            self.rest = self.connection.piece(self.is_chunked)?;
         }
         let count = count.min(self.rest.len());
         Ok(self.rest.drain(..count).collect())

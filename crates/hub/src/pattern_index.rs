@@ -1,0 +1,175 @@
+//! Pattern → streams. Which patterns match a channel is computed once and remembered; a pattern that comes or goes touches
+//! the remembered channels that begin as it does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
+use slab::Slab;
+
+use crate::channel::ChannelName;
+use crate::followers::Followers;
+use crate::index::StreamKey;
+use crate::limits::MATCHED_CHANNELS_MAX;
+use crate::pattern::Pattern;
+
+/// A pattern within the index.
+type PatternKey = usize;
+
+/// Pattern → streams.
+#[derive(Debug, Default)]
+pub(crate) struct PatternIndex {
+    patterns: Slab<(Pattern, Followers)>,
+    /// Literal prefix → the patterns that have it.
+    by_prefix: HashMap<Box<str>, Vec<PatternKey>>,
+    /// Lengths of literal prefixes, in bytes, and how many of them there are.
+    prefix_lengths: BTreeMap<usize, usize>,
+    /// Channels whose patterns are known.
+    matched: BTreeMap<ChannelName, Vec<PatternKey>>,
+}
+
+impl PatternIndex {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// Adds a stream.
+    pub(crate) fn insert(&mut self, pattern: &Pattern, key: StreamKey) {
+        if let Some(at) = self.find(pattern) {
+            if let Some((_, followers)) = self.patterns.get_mut(at) {
+                followers.insert(key);
+            }
+            return;
+        }
+        let at = self.patterns.insert((pattern.clone(), Followers::One(key)));
+        let prefix = pattern.literal_prefix();
+        let of_prefix = self.by_prefix.entry(prefix.into()).or_default();
+        if of_prefix.is_empty() {
+            *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
+        }
+        of_prefix.push(at);
+        for (name, keys) in beginning_with(&mut self.matched, prefix) {
+            if pattern.matches(name) {
+                keys.push(at);
+            }
+        }
+    }
+
+    /// Takes a stream out.
+    pub(crate) fn remove(&mut self, pattern: &Pattern, key: StreamKey) {
+        let Some(at) = self.find(pattern) else { return };
+        if !self.patterns.get_mut(at).is_some_and(|(_, followers)| followers.remove(key)) {
+            return;
+        }
+        self.patterns.remove(at);
+        let prefix = pattern.literal_prefix();
+        if let Some(of_prefix) = self.by_prefix.get_mut(prefix) {
+            of_prefix.retain(|other| *other != at);
+            if of_prefix.is_empty() {
+                self.by_prefix.remove(prefix);
+                if let Some(count) = self.prefix_lengths.get_mut(&prefix.len()) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.prefix_lengths.remove(&prefix.len());
+                    }
+                }
+            }
+        }
+        if self.patterns.is_empty() {
+            self.matched = BTreeMap::new();
+        }
+        for (_, keys) in beginning_with(&mut self.matched, prefix) {
+            keys.retain(|other| *other != at);
+        }
+    }
+
+    fn find(&self, pattern: &Pattern) -> Option<PatternKey> {
+        let of_prefix = self.by_prefix.get(pattern.literal_prefix())?;
+        of_prefix.iter().copied().find(|at| self.patterns.get(*at).is_some_and(|(other, _)| other == pattern))
+    }
+
+    /// Whether it is known, or needless to know, which patterns match a channel.
+    pub(crate) fn knows(&self, name: &ChannelName) -> bool {
+        self.is_empty() || self.matched.contains_key(name)
+    }
+
+    /// Remembers which patterns match a channel.
+    pub(crate) fn learn(&mut self, name: &ChannelName) {
+        if self.knows(name) {
+            return;
+        }
+        if self.matched.len() >= MATCHED_CHANNELS_MAX {
+            self.matched.clear();
+        }
+        self.matched.insert(name.clone(), self.matching(name));
+    }
+
+    /// The patterns that match a channel.
+    fn matching(&self, name: &ChannelName) -> Vec<PatternKey> {
+        let lengths = self.prefix_lengths.keys().take_while(|length| **length <= name.as_str().len());
+        // A prefix that ends within a character is no prefix of a text.
+        let prefixes = lengths.filter_map(|length| name.as_str().get(..*length));
+        let candidates = prefixes.filter_map(|prefix| self.by_prefix.get(prefix)).flatten().copied();
+        candidates.filter(|at| self.patterns.get(*at).is_some_and(|(pattern, _)| pattern.matches(name))).collect()
+    }
+
+    /// The streams of each pattern that matches a channel.
+    pub(crate) fn followers(&self, name: &ChannelName) -> impl Iterator<Item = &Followers> {
+        let known = self.matched.get(name);
+        let computed = if known.is_some() || self.is_empty() { Vec::new() } else { self.matching(name) };
+        let keys = known.into_iter().flatten().copied().chain(computed);
+        keys.filter_map(|at| self.patterns.get(at)).map(|(_, followers)| followers)
+    }
+}
+
+/// The remembered channels that begin with a prefix.
+fn beginning_with<'a>(
+    matched: &'a mut BTreeMap<ChannelName, Vec<PatternKey>>,
+    prefix: &'a str,
+) -> impl Iterator<Item = (&'a ChannelName, &'a mut Vec<PatternKey>)> {
+    matched
+        .range_mut::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+        .take_while(move |(name, _)| name.as_str().starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_finds_what_trying_all_patterns_one_by_one_finds(
+            steps in proptest::collection::vec((0..4u8, "[ab*]{1,3}", 0..5u64, "[ab]{1,4}"), 1..60),
+        ) {
+            let mut index = PatternIndex::default();
+            let mut all: BTreeSet<(Pattern, StreamKey)> = BTreeSet::new();
+            for (what, pattern, key, name) in steps {
+                let pattern = Pattern::new(&pattern).unwrap();
+                let name = ChannelName::new(&name).unwrap();
+                match what {
+                    0 => {
+                        index.insert(&pattern, key);
+                        all.insert((pattern, key));
+                    }
+                    1 => {
+                        index.remove(&pattern, key);
+                        all.remove(&(pattern, key));
+                    }
+                    2 => index.learn(&name),
+                    _ => {}
+                }
+                let found: BTreeSet<StreamKey> = index.followers(&name).flat_map(Followers::iter).collect();
+                let expected = all.iter().filter(|(p, _)| p.matches(&name)).map(|(_, key)| *key).collect();
+                prop_assert_eq!(found, expected);
+            }
+            for (pattern, key) in all {
+                index.remove(&pattern, key);
+            }
+            prop_assert!(index.is_empty() && index.by_prefix.is_empty() && index.prefix_lengths.is_empty());
+            prop_assert!(index.matched.is_empty());
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What is said to a shard, and what wakes it.
+
+use std::sync::atomic::{AtomicU8, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mio::Waker;
+
+use super::{Answer, Opening};
+use crate::index::StreamKey;
+use crate::mailbox::MailboxRef;
+
+/// What is said to a shard. Bounded by the number of streams: each has at most one of each kind on its way.
+pub(crate) enum Command {
+    Open(Box<Opening>),
+    Answer(StreamKey, Box<Answer>),
+    /// A body has taken what was there.
+    Ready(MailboxRef),
+    /// A body is gone.
+    Left(MailboxRef),
+    Drain,
+    Stop,
+}
+
+/// What a shard does, for those who might wake it.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// It looks at everything anyway.
+    Work,
+    /// It sleeps until it is woken.
+    Sleep,
+    /// It sleeps and has no streams: what is published concerns it not.
+    Rest,
+}
+
+/// A shard's inbox.
+pub(crate) struct Inbox {
+    commands: Mutex<Vec<Command>>,
+    /// A [`Doing`].
+    doing: AtomicU8,
+    waker: Waker,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+impl Inbox {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self { commands: Mutex::default(), doing: AtomicU8::new(Doing::Work as u8), waker }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Command>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says something to the shard.
+    pub(crate) fn send(&self, command: Command) {
+        self.lock().push(command);
+        self.wake_if(|doing| doing != Doing::Work as u8);
+    }
+
+    /// Tells the shard that the window has something new.
+    pub(crate) fn wake(&self) {
+        self.wake_if(|doing| doing == Doing::Sleep as u8);
+    }
+
+    fn wake_if(&self, sleeps: impl FnOnce(u8) -> bool) {
+        // Pairs with the one in `doing`: either the shard sees what there is to do, or we see that it sleeps.
+        fence(Ordering::SeqCst);
+        if sleeps(self.doing.load(Ordering::Relaxed)) {
+            // Of many who wake it one is enough.
+            let was = self.doing.swap(Doing::Work as u8, Ordering::Relaxed);
+            if was != Doing::Work as u8
+                && let Err(error) = self.waker.wake()
+            {
+                tracing::error!(%error, "a shard could not be woken");
+            }
+        }
+    }
+
+    /// The shard says what it is about to do. Before it sleeps it must look once more whether there is something to do.
+    pub(super) fn doing(&self, doing: Doing) {
+        self.doing.store(doing as u8, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// What was said.
+    pub(super) fn take(&self) -> Vec<Command> {
+        std::mem::take(&mut self.lock())
+    }
+
+    /// Whether something was said.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+}

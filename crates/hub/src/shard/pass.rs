@@ -1,0 +1,141 @@
+//! A pass over what is new in the window: which live streams get which entries. Streams that get the same share one *run*,
+//! whose bytes are put together once.
+//!
+//! Entries of one channel that follow each other are a *group*: its followers are looked up once.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::entry::Entry;
+use crate::frame::Form;
+use crate::index::{Index, StreamKey};
+use crate::portion::{Mark, Portion};
+use crate::position::Position;
+
+use super::streams::Streams;
+
+/// A run within its pass.
+pub(super) type RunKey = u32;
+
+/// The run of a stream that gets nothing yet.
+pub(super) const NO_RUN: RunKey = RunKey::MAX;
+
+/// How many steps of a group are looked through for one that another stream took before. Streams with the same history in
+/// this pass come one after the other, mostly.
+const STEPS_LOOKED_AT: usize = 8;
+
+/// What some streams get from a pass: what another run has, and a group's entries, or some of them.
+#[derive(Debug)]
+struct Run {
+    from: RunKey,
+    entries: Range<usize>,
+    /// The place, in the entries' records, of the channel by which they are followed.
+    channel: usize,
+    form: Form,
+}
+
+/// A pass under way. Kept between passes for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    runs: Vec<Run>,
+    /// The first run that the group under way has made.
+    group_began: usize,
+    /// The streams that get something.
+    touched: Vec<StreamKey>,
+    /// The runs of a chain, while they are put together.
+    chain: Vec<RunKey>,
+}
+
+impl Pass {
+    /// Finds out who gets what of `entries`, the first of which is at `slot`.
+    pub(super) fn offer(&mut self, index: &Index, streams: &mut Streams, slot: u64, entries: &[Arc<Entry>]) {
+        let mut begin = 0;
+        for group in entries.chunk_by(|a, b| a.record.channels == b.record.channels) {
+            let range = begin..begin + group.len();
+            begin = range.end;
+            let Some(first) = group.first() else { continue };
+            self.group_began = self.runs.len();
+            let group_slot = slot + range.start as u64;
+            for (channel, name) in first.record.channels.iter().enumerate() {
+                for key in index.followers(name).flat_map(crate::followers::Followers::iter) {
+                    let Some(stream) = streams.get_mut(key) else { continue };
+                    // What follows several of the event's channels gets it once.
+                    if !stream.subscription.is_live()
+                        || std::mem::replace(&mut stream.offered, group_slot + 1) > group_slot
+                    {
+                        continue;
+                    }
+                    let before = stream.run;
+                    let form = stream.subscription.form();
+                    if stream.subscription.was_there(group_slot) {
+                        stream.run = self.step(stream.run, range.clone(), channel, form);
+                    } else {
+                        for (at, entry) in range.clone().zip(group) {
+                            if entry.id().is_some() || stream.subscription.was_there(slot + at as u64) {
+                                stream.run = self.step(stream.run, at..at + 1, channel, form);
+                            }
+                        }
+                    }
+                    if before == NO_RUN && stream.run != NO_RUN {
+                        self.touched.push(key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The run of streams that have `from` and get some more entries.
+    fn step(&mut self, from: RunKey, entries: Range<usize>, channel: usize, form: Form) -> RunKey {
+        let of_group = self.runs.get(self.group_began..).unwrap_or_default();
+        let known =
+            of_group.iter().rev().take(STEPS_LOOKED_AT).position(|run| {
+                run.from == from && run.entries == entries && run.channel == channel && run.form == form
+            });
+        let at = known.map_or(self.runs.len(), |back| self.runs.len() - 1 - back);
+        if known.is_none() {
+            self.runs.push(Run { from, entries, channel, form });
+        }
+        at as RunKey
+    }
+
+    /// The streams that get something, those of one run behind each other.
+    pub(super) fn take_touched(&mut self, streams: &mut Streams) -> Vec<StreamKey> {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_by_cached_key(|key| streams.get_mut(*key).map_or(NO_RUN, |stream| stream.run));
+        touched
+    }
+
+    /// Puts a run's bytes together, of entries of which the first is at `slot`; `position` is that of what came before.
+    pub(super) fn put_together(
+        &mut self,
+        run: RunKey,
+        entries: &[Arc<Entry>],
+        slot: u64,
+        position: Position,
+        portion: &mut Portion,
+    ) {
+        portion.clear();
+        self.chain.clear();
+        let mut next = run;
+        while let Some(run) = self.runs.get(next as usize) {
+            self.chain.push(next);
+            next = run.from;
+        }
+        let mut sent = position;
+        for run in self.chain.iter().rev().filter_map(|run| self.runs.get(*run as usize)) {
+            let group = entries.get(run.entries.clone()).unwrap_or_default();
+            for (at, entry) in run.entries.clone().zip(group) {
+                sent = sent.max(entry.position);
+                let mark = Mark { next: slot + at as u64 + 1, sent };
+                portion.push_frame(&entry.frame(run.form, run.channel).bytes, mark, entry.id().is_some());
+            }
+        }
+    }
+
+    /// Forgets all of it, and gives the memory for the next pass back.
+    pub(super) fn end(&mut self, mut touched: Vec<StreamKey>) {
+        touched.clear();
+        self.touched = touched;
+        self.runs.clear();
+    }
+}

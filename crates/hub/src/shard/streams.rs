@@ -1,0 +1,189 @@
+//! The streams of a shard, each in a small struct, all in one slab: what is handed around is a number.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::pass::{NO_RUN, RunKey};
+use crate::index::StreamKey;
+use crate::outlet::{Outlet, Written};
+use crate::portion::Portion;
+use crate::subscribe::OpenPlace;
+use crate::subscription::Subscription;
+
+/// A stream with what surrounds it.
+pub(super) struct Stream {
+    pub(super) key: StreamKey,
+    pub(super) subscription: Subscription,
+    pub(super) outlet: Outlet,
+    /// The rest of what the outlet had no room for: at most one frame, or the hub's own words.
+    rest: Option<Box<Bytes>>,
+    /// Whether the outlet had no room the last time; it will tell.
+    pub(super) full: bool,
+    /// Whether it waits for its turn.
+    pub(super) queued: bool,
+    /// What it gets from the pass under way.
+    pub(super) run: RunKey,
+    /// The slot behind the first of the last group that it was offered, so that an event of several channels comes once.
+    pub(super) offered: u64,
+    /// When something was sent last, in milliseconds.
+    sent_at_ms: u64,
+    /// Given back with the stream.
+    _place: Option<OpenPlace>,
+}
+
+impl Stream {
+    pub(super) fn new(subscription: Subscription, outlet: Outlet, place: Option<OpenPlace>, now: Duration) -> Self {
+        Self {
+            key: 0,
+            subscription,
+            outlet,
+            rest: None,
+            full: false,
+            queued: false,
+            run: NO_RUN,
+            offered: 0,
+            sent_at_ms: now.as_millis() as u64,
+            _place: place,
+        }
+    }
+
+    /// Whether it waits for nothing before it can be sent more.
+    pub(super) fn is_clear(&self) -> bool {
+        !self.full && self.rest.is_none()
+    }
+
+    /// When something was sent last.
+    pub(super) fn sent_at(&self) -> Duration {
+        Duration::from_millis(self.sent_at_ms)
+    }
+
+    /// Bytes that wait for room.
+    #[cfg(test)]
+    pub(super) fn rest_len(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
+    /// Writes what was left of the last write. `Err` if nobody is there any more.
+    pub(super) fn flush(&mut self, now: Duration) -> Result<(), Gone> {
+        if self.full {
+            return Ok(());
+        }
+        let Some(mut rest) = self.rest.take() else { return Ok(()) };
+        match self.outlet.write(&rest, now) {
+            Written::All => {}
+            Written::Part(count) => {
+                self.full = true;
+                *rest = rest.slice(count..);
+                self.rest = Some(rest);
+            }
+            Written::Gone => return Err(Gone),
+        }
+        self.sent_at_ms = now.as_millis() as u64;
+        Ok(())
+    }
+
+    /// Writes a portion. Where there is no room for all of it, the stream stands where its reader stopped taking. Returns
+    /// whether all was taken; `Err` if nobody is there any more.
+    pub(super) fn send(&mut self, portion: &Portion, now: Duration) -> Result<bool, Gone> {
+        debug_assert!(self.is_clear(), "nothing may overtake what waits");
+        if portion.is_empty() {
+            return Ok(true);
+        }
+        match self.outlet.write(portion.bytes(), now) {
+            Written::All => {
+                self.sent_at_ms = now.as_millis() as u64;
+                Ok(true)
+            }
+            Written::Part(count) => {
+                if count > 0 {
+                    self.sent_at_ms = now.as_millis() as u64;
+                }
+                let cut = portion.cut(count);
+                self.full = true;
+                self.rest = (!cut.rest.is_empty()).then(|| Box::new(cut.rest));
+                if let Some(mark) = cut.mark {
+                    self.subscription.go_back(mark);
+                }
+                Ok(false)
+            }
+            Written::Gone => Err(Gone),
+        }
+    }
+}
+
+/// Nobody is there any more.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+/// The streams of a shard.
+#[derive(Default)]
+pub(super) struct Streams {
+    slab: Slab<Stream>,
+    /// How many there have been, which tells a stream from the one that had its place before.
+    opened: u32,
+}
+
+impl Streams {
+    pub(super) fn insert(&mut self, stream: Stream) -> StreamKey {
+        self.opened = self.opened.wrapping_add(1);
+        let entry = self.slab.vacant_entry();
+        let key = u64::from(self.opened) << 32 | entry.key() as u64;
+        entry.insert(Stream { key, ..stream });
+        key
+    }
+
+    pub(super) fn get_mut(&mut self, key: StreamKey) -> Option<&mut Stream> {
+        self.slab.get_mut(place(key)).filter(|stream| stream.key == key)
+    }
+
+    pub(super) fn remove(&mut self, key: StreamKey) -> Option<Stream> {
+        self.get_mut(key)?;
+        let stream = self.slab.try_remove(place(key));
+        // After a crowd has left, its memory is given back.
+        if self.slab.capacity() > 1024 && self.slab.len() < self.slab.capacity() / 8 {
+            self.slab.shrink_to_fit();
+        }
+        stream
+    }
+
+    /// The stream at a place.
+    pub(super) fn key_at(&self, place: usize) -> Option<StreamKey> {
+        self.slab.get(place).map(|stream| stream.key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.slab.iter_mut().map(|(_, stream)| stream)
+    }
+
+    pub(super) fn keys(&self) -> Vec<StreamKey> {
+        self.slab.iter().map(|(_, stream)| stream.key).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.slab.iter().map(|(_, stream)| stream)
+    }
+}
+
+/// A stream's place in the slab, by which its socket's events name it.
+pub(super) fn place(key: StreamKey) -> usize {
+    (key & u64::from(u32::MAX)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_small() {
+        // What ten thousand idle streams cost; the benchmark `idle` measures all of it.
+        assert!(size_of::<Stream>() <= 200, "{} bytes", size_of::<Stream>());
+        eprintln!("{} {} {}", size_of::<Stream>(), size_of::<Subscription>(), size_of::<Outlet>());
+    }
+}
