@@ -95,3 +95,63 @@ impl SocketOutlet {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends of a connection.
+    fn pair() -> (SocketOutlet, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        (SocketOutlet::new(server), client)
+    }
+
+    #[test]
+    fn a_full_socket_says_how_much_it_took_and_is_stalled_in_time() {
+        let (mut outlet, mut client) = pair();
+        let bytes = vec![b'x'; 100 << 20];
+        let second = Duration::from_secs(1);
+        let Written::Part(count) = outlet.write(&bytes, second) else { panic!("no socket takes 100 MB") };
+        assert!(count > 0 && count < bytes.len());
+        assert!(!outlet.is_stalled(2 * second, 2 * second));
+        assert!(outlet.is_stalled(3 * second, 2 * second));
+        let mut read = vec![0; count];
+        client.read_exact(&mut read).unwrap();
+        // Room comes when the other side's kernel has said so.
+        while !matches!(outlet.write(b"more", 3 * second), Written::All) {
+            std::thread::yield_now();
+        }
+        assert!(!outlet.is_stalled(9 * second, 2 * second), "something was taken");
+    }
+
+    #[test]
+    fn what_the_client_sends_is_ignored_up_to_a_limit() {
+        let (mut outlet, mut client) = pair();
+        assert_eq!(outlet.hear(), Heard::Nothing);
+        let sent = std::thread::spawn(move || {
+            client.write_all(&vec![b'x'; IGNORED_BYTES_MAX as usize + 1]).unwrap();
+            client
+        });
+        let heard = std::iter::repeat_with(|| outlet.hear()).find(|heard| *heard != Heard::Nothing);
+        assert_eq!(heard, Some(Heard::TooMuch));
+        drop(sent.join().unwrap());
+        let (mut outlet, client) = pair();
+        drop(client);
+        let heard = std::iter::repeat_with(|| outlet.hear()).find(|heard| *heard != Heard::Nothing);
+        assert_eq!(heard, Some(Heard::Gone));
+    }
+
+    #[test]
+    fn the_end_comes_after_what_was_written() {
+        let (mut outlet, mut client) = pair();
+        assert_eq!(outlet.write(b"bye", Duration::ZERO), Written::All);
+        outlet.end();
+        drop(outlet);
+        let mut read = String::new();
+        client.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "bye");
+    }
+}

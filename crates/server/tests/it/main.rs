@@ -16,5 +16,6 @@ mod http;
 mod publish;
 mod read;
 mod resume;
+mod socket;
 mod stop;
 mod stream;
