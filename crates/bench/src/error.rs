@@ -39,6 +39,27 @@ pub enum MeasureError {
     /// The bare limit's own thread or channel ended early.
     #[error("the bare limit ended early")]
     Limit,
+    /// A thread of the load panicked or ended early.
+    #[error("a thread of the load ended early")]
+    Thread,
+    /// A server's address is not one.
+    #[error("a server's address is not one")]
+    Address,
+    /// The server refused a request or a stream.
+    #[error("the server refused: {0}")]
+    Refused(String),
+    /// The server did not start or stop as it should.
+    #[error("the server {0}")]
+    Server(String),
+    /// The server doesn't offer what the scenario needs.
+    #[error("the server doesn't offer {0}")]
+    Unsupported(&'static str),
+    /// Figures could not be read or written as JSON.
+    #[error("figures could not be read or written")]
+    Json(#[from] serde_json::Error),
+    /// A chart could not be drawn.
+    #[error("a chart could not be drawn: {0}")]
+    Chart(String),
     /// What was read back is not what was published.
     #[error("not what was published: {0}")]
     Lost(String),

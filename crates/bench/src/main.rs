@@ -1,12 +1,32 @@
 //! The command: measures, then prints what was measured.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use fanfare_bench::bare::{self, BareOptions};
+use fanfare_bench::chart;
+use fanfare_bench::outcome::{Figures, Outcome};
+use fanfare_bench::scenario::burst::{self, BurstOptions};
+use fanfare_bench::scenario::channels::{self, ChannelsOptions};
+use fanfare_bench::scenario::fan_out::{self, FanOutOptions};
+use fanfare_bench::scenario::idle::{self, IdleOptions};
+use fanfare_bench::scenario::many_channels::{self, ManyChannelsOptions};
+use fanfare_bench::scenario::patterns::{self, PatternsOptions};
+use fanfare_bench::scenario::publish::{self, PublishOptions};
+use fanfare_bench::scenario::resume_storm::{self, ResumeStormOptions};
+use fanfare_bench::scenario::slow_readers::{self, SlowReadersOptions};
+use fanfare_bench::scenario::soak::{self, SoakOptions};
 use fanfare_bench::{Effort, Options, Part, engine};
 
-/// Measures Fanfare, each figure as a ratio against a bare limit taken in the same run.
+use crate::cli::Scenario;
+use crate::comparing::{Compare, Tutorial};
+
+mod cli;
+mod comparing;
+
+/// Measures Fanfare against the least that a machine must do for the same result.
 #[derive(Debug, Parser)]
 #[command(name = "fanfare-bench")]
 struct Cli {
@@ -19,6 +39,34 @@ struct Cli {
 enum Command {
     /// The engine alone, without sockets: encode, decode, append, catch-up.
     Engine(EngineArgs),
+    /// Serves as the bare loop: the least that any server of event streams has to do.
+    Bare(BareOptions),
+    /// Streams that are open and get nothing: memory, opening, heartbeats.
+    Idle(Scenario<IdleOptions>),
+    /// Events at a steady pace, each to all streams: latency, processor time of a delivery.
+    FanOut(Scenario<FanOutOptions>),
+    /// Events as fast as they are acknowledged, each to all streams: deliveries in a second, memory.
+    Burst(Scenario<BurstOptions>),
+    /// Many channels with one stream each, events to random ones: processor time of a delivery.
+    Channels(Scenario<ChannelsOptions>),
+    /// A million channels with one event each: memory, start, opening.
+    ManyChannels(Scenario<ManyChannelsOptions>),
+    /// Streams of one pattern, events to many channels that match: latency, processor time.
+    Patterns(Scenario<PatternsOptions>),
+    /// All streams break off and come back at once: time, memory, what publishers notice.
+    ResumeStorm(Scenario<ResumeStormOptions>),
+    /// Some streams read slowly or not at all: what the others notice.
+    SlowReaders(Scenario<SlowReadersOptions>),
+    /// Publishers as fast as they are acknowledged, hardly any stream: acknowledgements in a second.
+    Publish(Scenario<PublishOptions>),
+    /// A steady load for a long time, streams that break off and come back: what grows or gets lost.
+    Soak(Scenario<SoakOptions>),
+    /// Draws charts of figures that were written as JSON.
+    Chart(ChartArgs),
+    /// The same load against Fanfare, the bare loop and every other server that runs here, one after the other.
+    Compare(Compare),
+    /// The table that tutorials print: SSE, WebSocket, long polling and Socket.IO at 1,000 connections.
+    Tutorial(Tutorial),
 }
 
 #[derive(Debug, Args)]
@@ -40,8 +88,43 @@ struct EngineArgs {
     folder: PathBuf,
 }
 
-fn main() -> anyhow::Result<()> {
-    let Command::Engine(args) = Cli::parse().command;
+#[derive(Debug, Args)]
+struct ChartArgs {
+    /// Files that scenarios wrote with `--json`; those of one scenario share its charts.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Where the charts are put, as SVG; made if it isn't there.
+    #[arg(long, value_name = "FOLDER", default_value = "charts")]
+    out: PathBuf,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Engine(args) => measure_engine(args),
+        Command::Bare(options) => Ok(bare::serve(&options).map(|()| ExitCode::SUCCESS)?),
+        Command::Idle(scenario) => scenario.run(IdleOptions::quick, idle::run, Figures::Idle),
+        Command::FanOut(scenario) => scenario.run(FanOutOptions::quick, fan_out::run, Figures::FanOut),
+        Command::Burst(scenario) => scenario.run(BurstOptions::quick, burst::run, Figures::Burst),
+        Command::Channels(scenario) => scenario.run(ChannelsOptions::quick, channels::run, Figures::Channels),
+        Command::ManyChannels(scenario) => {
+            scenario.run(ManyChannelsOptions::quick, many_channels::run, Figures::ManyChannels)
+        }
+        Command::Patterns(scenario) => scenario.run(PatternsOptions::quick, patterns::run, Figures::Patterns),
+        Command::ResumeStorm(scenario) => {
+            scenario.run(ResumeStormOptions::quick, resume_storm::run, Figures::ResumeStorm)
+        }
+        Command::SlowReaders(scenario) => {
+            scenario.run(SlowReadersOptions::quick, slow_readers::run, Figures::SlowReaders)
+        }
+        Command::Publish(scenario) => scenario.run(PublishOptions::quick, publish::run, Figures::Publish),
+        Command::Soak(scenario) => scenario.run(SoakOptions::quick, soak::run, Figures::Soak),
+        Command::Chart(args) => draw_charts(&args),
+        Command::Compare(compare) => compare.run(),
+        Command::Tutorial(tutorial) => tutorial.run(),
+    }
+}
+
+fn measure_engine(args: EngineArgs) -> anyhow::Result<ExitCode> {
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
     let parts = if args.only.is_empty() { Part::ALL.to_vec() } else { args.only };
     let table = engine::measure(&Options { parts, effort, folder: args.folder })?;
@@ -50,5 +133,18 @@ fn main() -> anyhow::Result<()> {
         std::fs::write(path, json + "\n").with_context(|| format!("{} could not be written", path.display()))?;
     }
     print!("{}", if args.markdown { table.to_markdown() } else { table.to_string() });
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+fn draw_charts(args: &ChartArgs) -> anyhow::Result<ExitCode> {
+    let mut outcomes = Vec::new();
+    for path in &args.files {
+        let json = std::fs::read(path).with_context(|| format!("{} could not be read", path.display()))?;
+        let outcome: Outcome = serde_json::from_slice(&json).with_context(|| format!("{}", path.display()))?;
+        outcomes.push(outcome);
+    }
+    for path in chart::draw(&outcomes, &args.out)? {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -179,13 +179,15 @@ impl Loop {
         }
         let outcomes = self.writer.append(groups);
         bump(&self.counters.commits);
-        self.wake();
         for ((answer, room), outcome) in answers.into_iter().zip(outcomes) {
             self.count(&outcome);
             drop(room);
             // The publisher may have gone away; what it published stays published.
             let _ = answer.send(outcome);
         }
+        // The events are in the window. Publishers come first: while shards write to thousands of sockets, every core is busy,
+        // and the next events had better be there when they are done.
+        self.wake();
     }
 
     fn wake(&self) {

@@ -33,6 +33,9 @@ pub(crate) mod thread;
 use self::pass::{NO_RUN, Pass};
 use self::streams::{Gone, Stream, Streams, place};
 
+/// Writes, of some microseconds each, after which a shard lets other threads have its core.
+const WRITES_IN_A_ROW: u32 = 16;
+
 /// Something to be read from history for a stream.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -93,6 +96,7 @@ pub(crate) struct Shard {
     /// Streams that can be sent more and wait for their turn.
     queue: VecDeque<StreamKey>,
     pass: Pass,
+    give_way: GiveWay,
     portion: Portion,
     /// Whether the hub stops: what is opened now ends at once.
     drained: bool,
@@ -126,6 +130,7 @@ impl Shard {
             recent: Recent::default(),
             queue: VecDeque::new(),
             pass: Pass::default(),
+            give_way: GiveWay::default(),
             portion: Portion::default(),
             drained: false,
             jobs: Vec::new(),
@@ -266,6 +271,7 @@ impl Shard {
             match stream.subscription.pull(&view, &mut self.portion) {
                 Pull::Some if pulls < TURN_PULLS_MAX => {
                     pulls += 1;
+                    self.give_way.wrote();
                     stream.send(&self.portion, now)?;
                 }
                 pull @ (Pull::Some | Pull::Ahead) => {
@@ -325,6 +331,7 @@ impl Shard {
         let mut together = NO_RUN;
         let mut gone = Vec::new();
         for key in &touched {
+            self.give_way.wrote();
             let Some(stream) = self.streams.get_mut(*key) else { continue };
             let run = std::mem::replace(&mut stream.run, NO_RUN);
             if run != together {
@@ -419,6 +426,23 @@ impl Shard {
         self.drained = true;
         for key in self.streams.keys() {
             self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
+        }
+    }
+}
+
+/// Lets other threads have the core now and then. Thousands of writes in a row keep it for many milliseconds, and those who
+/// wait are the log and its publishers, without whom there is nothing to write.
+#[derive(Debug, Default)]
+struct GiveWay {
+    writes: u32,
+}
+
+impl GiveWay {
+    /// A write is about to be done.
+    fn wrote(&mut self) {
+        self.writes = self.writes.wrapping_add(1);
+        if self.writes.is_multiple_of(WRITES_IN_A_ROW) {
+            std::thread::yield_now();
         }
     }
 }

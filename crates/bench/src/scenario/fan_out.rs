@@ -1,0 +1,101 @@
+//! Fan-out: events at a steady pace, each to all streams. How long after it was due does an event arrive, and what does
+//! a delivery cost?
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::MeasureError;
+use crate::figures::{Delivery, Latencies, ServerUse};
+use crate::load::LoadOptions;
+use crate::load::readers::{Plan, Record};
+use crate::scenario::stage::{CHANNEL, Since, Stage, cpu_us_per};
+use crate::subject::Subject;
+use crate::usage::ProcessTree;
+
+/// Sizes of the scenario.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FanOutOptions {
+    /// Streams that are open, all of one channel.
+    #[arg(long, default_value_t = 1_000)]
+    pub streams: usize,
+    /// Events in a second.
+    #[arg(long, default_value_t = 20.0)]
+    pub rate: f64,
+    /// Seconds for which events are published.
+    #[arg(long, default_value_t = 20)]
+    pub duration_s: u64,
+    /// What all scenarios share.
+    #[command(flatten)]
+    pub load: LoadOptions,
+}
+
+/// How fan-out went.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FanOutFigures {
+    /// What streams got.
+    pub delivery: Delivery,
+    /// Events that were to be published in a second.
+    pub rate: f64,
+    /// From the instant at which an event was due to be published until a stream had it.
+    pub latency: Latencies,
+    /// From the instant at which an event was due until its publisher had the acknowledgement.
+    pub acknowledgement: Latencies,
+    /// Seconds from the first event until the last delivery.
+    pub elapsed_s: f64,
+    /// Processor time of the load itself meanwhile, in seconds: together with the server's it tells whether the machine
+    /// was full.
+    #[serde(default)]
+    pub load_cpu_s: f64,
+    /// What the server used.
+    pub server: Option<ServerUse>,
+    /// Processor time of the server for one delivery, in microseconds.
+    pub cpu_us_per_delivery: Option<f64>,
+}
+
+impl FanOutOptions {
+    /// Sizes of a run of a few seconds, which shows that everything works; its figures mean nothing.
+    pub fn quick(self) -> Self {
+        Self { streams: self.streams.min(50), duration_s: self.duration_s.min(2), ..self }
+    }
+}
+
+/// Runs the scenario.
+///
+/// # Errors
+///
+/// When the server or the load couldn't be run. What was lost is no error here: it stands in the figures.
+pub fn run(subject: &Subject, options: &FanOutOptions) -> Result<FanOutFigures, MeasureError> {
+    let stage = Stage::set(subject, &options.load)?;
+    let path = stage.path(CHANNEL);
+    paced(stage, &path, &[CHANNEL.to_owned()], options.streams, (options.rate, options.duration_s))
+}
+
+/// Publishes to channels in turn, at a pace, to streams that follow all of them; then takes everything down.
+pub(super) fn paced(
+    stage: Stage<'_>,
+    path: &str,
+    channels: &[String],
+    streams: usize,
+    (rate, duration_s): (f64, u64),
+) -> Result<FanOutFigures, MeasureError> {
+    let readers = stage.open(&Plan::alike(streams, path, 1, Record::Every))?;
+    let (since, load_before) = (stage.watch()?, ProcessTree::alone());
+    let published = stage.publishing(channels).paced(rate, Duration::from_secs(duration_s))?.join()?;
+    stage.settle(&readers, published.count());
+    let load_cpu = ProcessTree::alone().saturating_sub(load_before);
+    let server = since.map(Since::until_now).transpose()?;
+    let elapsed = readers.last_delivery().saturating_sub(published.first);
+    let latencies = readers.take_latencies();
+    let delivery = stage.strike(readers, &published.of_series)?;
+    Ok(FanOutFigures {
+        delivery,
+        rate,
+        latency: Latencies::from(&latencies),
+        acknowledgement: Latencies::from(&published.waits),
+        elapsed_s: elapsed.as_secs_f64(),
+        load_cpu_s: load_cpu.as_secs_f64(),
+        server,
+        cpu_us_per_delivery: cpu_us_per(server.as_ref(), delivery.delivered),
+    })
+}

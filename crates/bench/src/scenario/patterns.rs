@@ -1,0 +1,61 @@
+//! Patterns: streams that all follow one pattern, and events to many channels that match it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::MeasureError;
+use crate::load::LoadOptions;
+use crate::scenario::fan_out::{self, FanOutFigures};
+use crate::scenario::stage::Stage;
+use crate::subject::Subject;
+
+/// Sizes of the scenario.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PatternsOptions {
+    /// Streams that are open, all of one pattern.
+    #[arg(long, default_value_t = 1_000)]
+    pub streams: usize,
+    /// Channels that match, which get events in turn.
+    #[arg(long, default_value_t = 10_000)]
+    pub channels: usize,
+    /// Events in a second.
+    #[arg(long, default_value_t = 20.0)]
+    pub rate: f64,
+    /// Seconds for which events are published.
+    #[arg(long, default_value_t = 20)]
+    pub duration_s: u64,
+    /// What all scenarios share.
+    #[command(flatten)]
+    pub load: LoadOptions,
+}
+
+/// How patterns went.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PatternsFigures {
+    /// Channels that matched.
+    pub channels: u64,
+    /// The same figures as of streams of one channel.
+    #[serde(flatten)]
+    pub fan_out: FanOutFigures,
+}
+
+impl PatternsOptions {
+    /// Sizes of a run of a few seconds, which shows that everything works; its figures mean nothing.
+    pub fn quick(self) -> Self {
+        let (streams, channels) = (self.streams.min(50), self.channels.min(100));
+        Self { streams, channels, duration_s: self.duration_s.min(2), ..self }
+    }
+}
+
+/// Runs the scenario.
+///
+/// # Errors
+///
+/// When the server has no patterns, or it or the load couldn't be run.
+pub fn run(subject: &Subject, options: &PatternsOptions) -> Result<PatternsFigures, MeasureError> {
+    let Some(path) = &subject.subscribe_pattern else { return Err(MeasureError::Unsupported("patterns")) };
+    let stage = Stage::set(subject, &options.load)?;
+    let channels: Vec<String> = (0..options.channels).map(|at| format!("bench:{at}")).collect();
+    let path = path.replace("{pattern}", "bench:*");
+    let fan_out = fan_out::paced(stage, &path, &channels, options.streams, (options.rate, options.duration_s))?;
+    Ok(PatternsFigures { channels: options.channels as u64, fan_out })
+}
