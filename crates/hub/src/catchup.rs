@@ -148,6 +148,11 @@ impl Catchup {
         Ok(Self { backfill: Some(backfill), ..Self::resume(follows, at, false) })
     }
 
+    /// Everything above `at` is read again.
+    pub(crate) fn go_back(&mut self, at: Position) {
+        self.at = self.at.min(at);
+    }
+
     /// The same way, with gaps up to `position` being told already.
     pub(crate) fn told(mut self, position: Position) -> Self {
         self.told = position;

@@ -77,6 +77,10 @@ pub const PAGE_EVENTS_MAX: usize = in_tests(5, 512);
 /// hold a page, this bounds the memory of catching up.
 pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of pages that streams may hold together while their readers take nothing (64 MiB). Beyond it they put theirs down
+/// and read it again when there is room.
+pub const PAGES_BYTES_MAX: u64 = in_tests(2_000, 64 * 1024 * 1024) as u64;
+
 /// Log records looked at for one page when a pattern is too wide for the channel index. The page then ends early and
 /// the stream goes on from there, so that one wide pattern can't hold a reader thread.
 pub const PAGE_RECORDS_SCANNED_MAX: usize = in_tests(16, 16_384);
@@ -112,6 +116,10 @@ pub const RECENT_ENTRIES_MAX: usize = in_tests(6, 4_096);
 /// stay in memory.
 pub const WINDOW_AGE_MAX: Duration = Duration::from_mins(1);
 
+/// Events, of channels that a stream doesn't follow, after which a heartbeat tells it its cursor anew: few enough that
+/// reading on from an old one is a page's work, many enough that a quiet stream costs three bytes a heartbeat.
+pub const CURSOR_LAG_MAX: u64 = in_tests(5, 10_000) as u64;
+
 /// Bytes that a client may send on a stream's socket after its request (64 KiB), all ignored.
 pub const IGNORED_BYTES_MAX: u32 = 64 * 1024;
 
@@ -119,7 +127,7 @@ pub const IGNORED_BYTES_MAX: u32 = 64 * 1024;
 pub const MATCHED_CHANNELS_MAX: usize = in_tests(8, 100_000);
 
 /// What a response body holds at most before its stream counts as behind (plus at most one event).
-pub const BODY_BYTES_MAX: usize = in_tests(600, 16 * 1024);
+pub const BODY_BYTES_MAX: usize = in_tests(250, 16 * 1024);
 
 /// Channels whose state the writer keeps in memory; the ones longest unused are read from the store again.
 pub const ACTIVE_CHANNELS_MAX: usize = 100_000;

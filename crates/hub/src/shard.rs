@@ -5,6 +5,7 @@
 //! The thread around it is in [`thread`].
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use crate::catchup::{Beginning, Catchup, CatchupError, LastEventId, Page};
 use crate::epoch::Epochs;
 use crate::follows::{Follows, Since};
 use crate::index::{Index, StreamKey};
-use crate::limits::{PASS_BYTES_MAX, PASS_ENTRIES_MAX, TURN_PULLS_MAX};
+use crate::limits::{PAGES_BYTES_MAX, PASS_BYTES_MAX, PASS_ENTRIES_MAX, TURN_PULLS_MAX};
 use crate::notice::ByeReason;
 use crate::outlet::Outlet;
 use crate::portion::{Mark, Portion};
 use crate::position::Position;
 use crate::recent::Recent;
-use crate::stats::{CloseReason, Counters, bump};
+use crate::stats::{CloseReason, Counters, PageBytes, bump};
 use crate::subscribe::OpenPlace;
 use crate::subscription::{Pull, Subscription, View};
 use crate::wheel::Wheel;
@@ -212,7 +213,8 @@ impl Shard {
             Answer::Page(Ok((page, catchup))) => {
                 bump(&self.counters.pages);
                 page.gaps.iter().for_each(|gap| self.counters.gap(gap.reason));
-                stream.subscription.page(page, catchup, &view);
+                let bytes = page.entries.iter().map(|(entry, _)| entry.weight()).sum();
+                stream.subscription.page(page, catchup, PageBytes::new(&self.counters, bytes), &view);
                 None
             }
             Answer::Begin(Err(error)) | Answer::Page(Err(error)) => Some(error),
@@ -265,6 +267,9 @@ impl Shard {
             let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
             stream.flush(now)?;
             if stream.full {
+                if self.counters.page_bytes.load(Ordering::Relaxed) > PAGES_BYTES_MAX {
+                    stream.subscription.put_down();
+                }
                 return Ok(());
             }
             self.portion.clear();

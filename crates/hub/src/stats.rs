@@ -1,6 +1,7 @@
 //! What the hub counts. Every drop, refusal and end has a counter.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
@@ -67,6 +68,7 @@ pub(crate) struct Counters {
     closed: [AtomicU64; 7],
     gaps: [AtomicU64; 5],
     pub(crate) pages: AtomicU64,
+    pub(crate) page_bytes: AtomicU64,
     pub(crate) fell_behind: AtomicU64,
 }
 
@@ -96,6 +98,27 @@ impl Counters {
         if let Some(counter) = GapReason::ALL.iter().position(|r| *r == reason).and_then(|at| self.gaps.get(at)) {
             bump(counter);
         }
+    }
+}
+
+/// Bytes of a page that a stream holds; counted while it is there.
+#[derive(Debug)]
+pub(crate) struct PageBytes {
+    counters: Arc<Counters>,
+    bytes: u64,
+}
+
+impl PageBytes {
+    pub(crate) fn new(counters: &Arc<Counters>, bytes: usize) -> Self {
+        let bytes = bytes as u64;
+        counters.page_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { counters: counters.clone(), bytes }
+    }
+}
+
+impl Drop for PageBytes {
+    fn drop(&mut self) {
+        self.counters.page_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -130,6 +153,8 @@ pub struct Stats {
     pub commits: u64,
     /// Pages of history read for streams.
     pub pages_read: u64,
+    /// Bytes of history that streams hold because their readers are slow.
+    pub page_bytes: u64,
     /// Bytes in the window.
     pub window_bytes: u64,
     /// Events in the window.
@@ -158,6 +183,7 @@ impl Counters {
             failed: read(&self.failed),
             commits: read(&self.commits),
             pages_read: read(&self.pages),
+            page_bytes: read(&self.page_bytes),
             window_bytes: 0,
             window_events: 0,
             disk_bytes: 0,

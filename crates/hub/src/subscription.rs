@@ -16,12 +16,13 @@ use crate::entry::Entry;
 use crate::epoch::Epochs;
 use crate::follows::Follows;
 use crate::frame::Form;
-use crate::limits::{PULL_BYTES_MAX, PULL_ENTRIES_MAX};
+use crate::limits::{CURSOR_LAG_MAX, PULL_BYTES_MAX, PULL_ENTRIES_MAX};
 use crate::notice::{ByeReason, HelloStyle, Notice, Scope};
 use crate::portion::{Mark, Portion};
 use crate::position::Position;
 use crate::recent::Recent;
 use crate::rule::Durability;
+use crate::stats::PageBytes;
 use crate::window::{Slots, Window};
 
 /// How heartbeats look.
@@ -89,6 +90,8 @@ struct Way {
     page: Vec<(Arc<Entry>, usize)>,
     /// The next event of the page.
     next: usize,
+    /// What the page weighs.
+    held: Option<PageBytes>,
     /// Where the live part goes on, while a backfill is sent.
     backfill_upto: Option<Position>,
 }
@@ -210,7 +213,7 @@ impl Subscription {
     }
 
     /// Takes a page of history, with the way on from there.
-    pub(crate) fn page(&mut self, page: Page, catchup: Box<Catchup>, view: &View<'_>) {
+    pub(crate) fn page(&mut self, page: Page, catchup: Box<Catchup>, held: PageBytes, view: &View<'_>) {
         if !page.gaps.is_empty() {
             let cursor = self.cursor(view);
             let mut words = Vec::new();
@@ -219,7 +222,7 @@ impl Subscription {
         }
         self.end = page.end;
         if let Place::History(way) = &mut self.place {
-            (way.catchup, way.page, way.next) = (Some(catchup), page.entries, 0);
+            (way.catchup, way.page, way.next, way.held) = (Some(catchup), page.entries, 0, Some(held));
         }
     }
 
@@ -274,7 +277,7 @@ impl Subscription {
     fn page_done(&mut self, view: &View<'_>) -> Pull {
         let Place::History(way) = &mut self.place else { return Pull::Some };
         let Some(catchup) = way.catchup.take() else { return Pull::Waiting };
-        (way.page, way.next) = (Vec::new(), 0);
+        (way.page, way.next, way.held) = (Vec::new(), 0, None);
         self.sent = self.sent.max(catchup.at);
         way.backfill_upto = catchup.backfill.as_ref().map(|backfill| backfill.upto);
         if way.backfill_upto.is_some() {
@@ -365,6 +368,19 @@ impl Subscription {
         self.told = Position::ORIGIN;
     }
 
+    /// Lets go of what is left of a page, to read it again from where its reader is. The last page of a backfill is kept:
+    /// the way behind it is a plain one already, and knows no starts.
+    pub(crate) fn put_down(&mut self) {
+        if let Place::History(way) = &mut self.place
+            && let Some(catchup) = &mut way.catchup
+            && way.next < way.page.len()
+            && way.backfill_upto.is_some() == catchup.backfill.is_some()
+        {
+            catchup.go_back(self.sent);
+            (way.page, way.next, way.held) = (Vec::new(), 0, None);
+        }
+    }
+
     /// A live stream is behind from `mark` on.
     pub(crate) fn fall_behind(&mut self, mark: Mark) {
         self.sent = self.sent.max(mark.sent);
@@ -392,16 +408,19 @@ impl Subscription {
         Some(Box::new(Catchup::resume(self.follows.clone(), self.sent, true)))
     }
 
-    /// A sign of life. In its plain form a comment, or, where the cursor has moved since the client last heard of it, a
-    /// silent frame that tells it: a quiet stream's client then never comes back with an old cursor.
+    /// A sign of life. In its plain form a comment, or, where the cursor has moved far since the client last heard of it, a
+    /// silent frame that tells it: a quiet stream's client then never comes back with a very old cursor.
     pub(crate) fn ping(&mut self, time_ms: u64, view: &View<'_>) -> Bytes {
         let cursor = self.cursor(view);
-        let moved = std::mem::replace(&mut self.told, cursor.position) != cursor.position;
-        match self.style.beat {
-            HeartbeatStyle::Event => Notice::Ping { time_ms }.encode(Some(cursor)),
-            HeartbeatStyle::Comment if moved => Notice::Cursor.encode(Some(cursor)),
-            HeartbeatStyle::Comment => Bytes::from_static(b":\n\n"),
-        }
+        let moved = cursor.position.ordinal() != self.told.ordinal()
+            || cursor.position.sequence() - self.told.sequence().min(cursor.position.sequence()) >= CURSOR_LAG_MAX;
+        let notice = match self.style.beat {
+            HeartbeatStyle::Event => Notice::Ping { time_ms },
+            HeartbeatStyle::Comment if moved => Notice::Cursor,
+            HeartbeatStyle::Comment => return Bytes::from_static(b":\n\n"),
+        };
+        self.told = cursor.position;
+        notice.encode(Some(cursor))
     }
 
     /// Whether it has said hello; before that it must not be sent anything else.
@@ -430,12 +449,12 @@ impl Way {
     /// A way whose first page is yet to be asked for.
     fn new(catchup: Catchup) -> Self {
         let backfill_upto = catchup.backfill.as_ref().map(|backfill| backfill.upto);
-        Self { catchup: Some(Box::new(catchup)), page: Vec::new(), next: 0, backfill_upto }
+        Self { catchup: Some(Box::new(catchup)), page: Vec::new(), next: 0, held: None, backfill_upto }
     }
 
     /// A way of which somebody reads the first page.
     fn waiting() -> Self {
-        Self { catchup: None, page: Vec::new(), next: 0, backfill_upto: None }
+        Self { catchup: None, page: Vec::new(), next: 0, held: None, backfill_upto: None }
     }
 
     /// The cursor of a stream on this way.

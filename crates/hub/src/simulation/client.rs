@@ -345,8 +345,25 @@ impl Client {
                 event.channels
             );
         }
+        self.check_asked_for(reference, began.position);
         for gap in &self.told {
             self.check_due(gap, reference, began_floors);
+        }
+    }
+
+    /// Of channels that it follows from now on, nothing has come of before it began. Who comes with a strange id asks for everything.
+    fn check_asked_for(&self, reference: &Reference, began: Position) {
+        if self.told.iter().any(|gap| gap.reason == "unknown" || gap.reason == "expired") {
+            return;
+        }
+        for number in &self.received {
+            let Some(event) = reference.event(*number) else { continue };
+            if event.position.is_none_or(|position| position > began) {
+                continue;
+            }
+            let asked_for = |channel| self.since_of(channel).iter().any(|since| *since != Since::Now);
+            let asked_for = event.channels.iter().any(asked_for);
+            assert!(asked_for, "event {number} came though nobody had asked for it: {event:?} {self:#?}");
         }
     }
 

@@ -91,7 +91,12 @@ fn hello_and_heartbeat_come_in_the_form_asked_for() {
     while !text.contains("\n:\n") {
         text.push_str(std::str::from_utf8(&quiet.read(usize::MAX).unwrap()).unwrap());
     }
-    // Something happens elsewhere: the quiet stream's cursor moves on, silently.
+    // Much happens elsewhere: the quiet stream's cursor moves on, silently.
+    let lines = "{\"channel\":\"elsewhere\",\"data\":1}\n".repeat(1_000);
+    for _ in 0..10 {
+        let answer = served.request("POST", "/publish", &[("Content-Type", "application/x-ndjson")], lines.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
     let id = served.publish("elsewhere", "x");
     while !text.contains(&format!("id: {id}\nevent: fanfare.cursor\ndata:\n")) {
         text.push_str(std::str::from_utf8(&quiet.read(usize::MAX).unwrap()).unwrap());
