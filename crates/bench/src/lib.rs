@@ -12,7 +12,7 @@
 //! A whole server, from outside:
 //!
 //! - [`scenario`]: what is measured, a file for each. [`figures`], [`outcome`]: what came out. [`chart`]: how it looks.
-//!   [`unit`]: in which units.
+//!   [`mod@unit`]: in which units.
 //! - [`subject`]: who is measured; [`dialect`]: how its streams are spoken; [`server`]: its process; [`usage`]: what that
 //!   uses.
 //! - [`load`]: streams that read and publishers that publish.

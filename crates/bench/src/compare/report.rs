@@ -107,7 +107,7 @@ const BURST: [&str; 8] = [
     "CPU per delivery, µs",
     "acknowledged/s",
     "latency p50 / p99, ms",
-    "memory added per stream, KB",
+    "memory per stream before / peak / after, KB",
     "lost / doubled / disordered / cut",
 ];
 
@@ -118,7 +118,9 @@ fn burst(figures: &BurstFigures, limit: Option<&BurstFigures>) -> Vec<String> {
         maybe(figures.cpu_us_per_delivery, |cpu| format!("{cpu:.2}")),
         thousands(figures.acknowledged_per_s),
         milliseconds(figures.latency.p50_us, figures.latency.p99_us),
-        maybe(figures.peak_bytes_per_stream, kilobytes),
+        [figures.before_bytes_per_stream, figures.peak_bytes_per_stream, figures.after_bytes_per_stream]
+            .map(|bytes| maybe(bytes, kilobytes))
+            .join(" / "),
         wrong(&figures.delivery),
     ]
 }

@@ -14,6 +14,9 @@ use crate::scenario::stage::{CHANNEL, Since, Stage, cpu_us_per, per};
 use crate::subject::Subject;
 use crate::usage::ProcessTree;
 
+/// How long memory may take to go back to the system before it is looked at.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
 /// Sizes of the scenario.
 #[derive(Clone, Debug, clap::Args)]
 pub struct BurstOptions {
@@ -63,9 +66,9 @@ pub struct BurstFigures {
     pub cpu_us_per_delivery: Option<f64>,
     /// Memory of the server for each open stream before the burst, in bytes.
     pub before_bytes_per_stream: Option<f64>,
-    /// Memory that the burst added at its peak, for each stream, in bytes.
+    /// The same at the peak of the burst.
     pub peak_bytes_per_stream: Option<f64>,
-    /// Memory that it left behind when everything was delivered, for each stream, in bytes.
+    /// The same when everything was delivered, a little later.
     pub after_bytes_per_stream: Option<f64>,
 }
 
@@ -87,6 +90,8 @@ pub fn run(subject: &Subject, options: &BurstOptions) -> Result<BurstFigures, Me
     let empty = stage.server.process().map(ProcessTree::memory_bytes);
     let plan = Plan::alike(options.streams, &stage.path(CHANNEL), options.publishers, Record::LastOfRead);
     let readers = stage.open(&plan)?;
+    // What opening them took for a moment is given back by then.
+    stage.pause(SETTLED_AFTER);
     let (since, load_before) = (stage.watch()?, ProcessTree::alone());
     let until = options.duration_s.map(Duration::from_secs).map_or(Until::Events(options.events), Until::Elapsed);
     let publishing = stage.publishing(&[CHANNEL.to_owned()]);
@@ -96,7 +101,7 @@ pub fn run(subject: &Subject, options: &BurstOptions) -> Result<BurstFigures, Me
     let load_cpu = ProcessTree::alone().saturating_sub(load_before);
     let mut server = since.map(Since::until_now).transpose()?;
     // What was needed for a moment only is given back by then.
-    stage.pause(Duration::from_secs(1));
+    stage.pause(SETTLED_AFTER);
     if let (Some(server), Some(process)) = (&mut server, stage.server.process()) {
         server.memory_after_bytes = process.memory_bytes();
     }
@@ -120,7 +125,7 @@ pub fn run(subject: &Subject, options: &BurstOptions) -> Result<BurstFigures, Me
         server,
         cpu_us_per_delivery: cpu_us_per(server.as_ref(), delivery.delivered),
         before_bytes_per_stream: bytes_per_stream(|s, empty| s.memory_before_bytes.saturating_sub(empty)),
-        peak_bytes_per_stream: bytes_per_stream(|s, _| s.memory_peak_bytes.saturating_sub(s.memory_before_bytes)),
-        after_bytes_per_stream: bytes_per_stream(|s, _| s.memory_after_bytes.saturating_sub(s.memory_before_bytes)),
+        peak_bytes_per_stream: bytes_per_stream(|s, empty| s.memory_peak_bytes.saturating_sub(empty)),
+        after_bytes_per_stream: bytes_per_stream(|s, empty| s.memory_after_bytes.saturating_sub(empty)),
     })
 }
