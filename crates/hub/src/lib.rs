@@ -22,6 +22,7 @@
 //! # });
 //! ```
 
+mod beginning;
 mod catchup;
 pub mod channel;
 pub mod clock;

@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::catchup::{Beginning, Catchup, CatchupError, LastEventId, Page};
+use crate::beginning::{Beginning, LastEventId};
+use crate::catchup::{Catchup, CatchupError, Page};
 use crate::epoch::Epochs;
 use crate::follows::{Follows, Since};
 use crate::index::{Index, StreamKey};

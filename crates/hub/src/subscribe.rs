@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::catchup::LastEventId;
+use crate::beginning::LastEventId;
 use crate::follows::Follows;
 use crate::frame::Form;
 use crate::hub::Hub;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::catchup::{Beginning, Catchup, Gap, GapScope, Page};
+use crate::beginning::Beginning;
+use crate::catchup::{Catchup, Gap, GapScope, Page};
 use crate::cursor::Cursor;
 use crate::entry::Entry;
 use crate::epoch::Epochs;

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use super::inbox::{Command, Inbox};
 use super::{Answer, Job, Work};
-use crate::catchup::Beginning;
+use crate::beginning::Beginning;
 use crate::history::History;
 
 /// What is to be read, for whom.

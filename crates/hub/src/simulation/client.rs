@@ -10,7 +10,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{CHANNELS, Reference, name};
-use crate::catchup::LastEventId;
+use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};

@@ -1,0 +1,102 @@
+//! How a stream begins: what a request says of where it was, against what the log knows.
+
+use std::sync::Arc;
+
+use crate::catchup::{Catchup, CatchupError, Gap, GapScope};
+use crate::cursor::Cursor;
+use crate::follows::{Follows, Since};
+use crate::history::History;
+use crate::notice::GapReason;
+use crate::position::Position;
+
+/// How a stream begins.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// The way through history; it may turn out to be no way at all.
+    pub(crate) catchup: Catchup,
+    /// Gaps that are told before anything is read.
+    pub(crate) gaps: Vec<Gap>,
+    /// Whether the cursor that came with the request was taken up.
+    pub(crate) resumed: bool,
+    /// Whether the cursor that came with it is good; if not, the stream's ids stay foreign until all gaps are told.
+    pub(crate) known: bool,
+}
+
+/// What a request says of where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastEventId {
+    /// Nothing: a new stream.
+    None,
+    /// An id of some Fanfare log.
+    Cursor(Cursor),
+    /// An id of something else.
+    Foreign,
+}
+
+impl Beginning {
+    /// A stream that begins now, when the window's head is `head`: nothing needs to be read for it.
+    pub(crate) fn now(follows: Arc<Follows>, head: Position) -> Self {
+        let catchup = Catchup::resume(follows, head, false);
+        Self { catchup, gaps: Vec::new(), resumed: false, known: true }
+    }
+
+    /// Finds where a stream begins that was opened when the window's head was `head`.
+    pub(crate) fn find(
+        history: &History,
+        follows: Arc<Follows>,
+        last: LastEventId,
+        head: Position,
+    ) -> Result<Self, CatchupError> {
+        let (head_now, _) = history.window.head();
+        let common = follows.common_since();
+        let (last, resumed) = match (last, common) {
+            // One cursor for all is a resume, whether a header or `since` says it.
+            (LastEventId::None, Some(Since::After(cursor))) => (LastEventId::Cursor(cursor), true),
+            (LastEventId::None, _) => (last, false),
+            (last, _) => (last, true),
+        };
+        let cursor = match last {
+            LastEventId::None => None,
+            LastEventId::Cursor(cursor) if history.epochs.place(&cursor, head_now).is_ok() => Some(cursor),
+            LastEventId::Cursor(_) | LastEventId::Foreign => return Self::unknown(history, follows, head),
+        };
+        let catchup = match (cursor, common) {
+            (Some(cursor), _) => match cursor.backfill {
+                Some(at) => Catchup::backfill(history, follows.clone(), cursor.position, at)?,
+                None => Catchup::resume(follows.clone(), cursor.position, false),
+            },
+            (None, None | Some(Since::Start | Since::Last(_))) => {
+                Catchup::backfill(history, follows.clone(), head, Position::ORIGIN)?
+            }
+            (None, Some(Since::Ago(ago))) => {
+                Catchup::resume(follows.clone(), history.position_ago(ago)?.min(head), false)
+            }
+            (None, Some(Since::Now | Since::After(_))) => Catchup::resume(follows.clone(), head, false),
+        };
+        let mut begun = Self { catchup, gaps: Vec::new(), resumed, known: true };
+        let horizon = history.horizon.position();
+        if let Some(cursor) = cursor
+            && cursor.position < horizon
+            && cursor.position < history.window.floor()
+        {
+            begun.gaps = gaps_for_all(&follows, GapReason::Expired, Some(cursor.position), horizon);
+            begun.catchup = begun.catchup.told(head);
+        }
+        Ok(begun)
+    }
+
+    /// Begins anew after a cursor that is of no use: a gap for each channel and pattern, then as `since` says; where it
+    /// says nothing, from where history begins.
+    fn unknown(history: &History, follows: Arc<Follows>, head: Position) -> Result<Self, CatchupError> {
+        let gaps = gaps_for_all(&follows, GapReason::Unknown, None, head);
+        let catchup = Catchup::backfill(history, follows, head, Position::ORIGIN)?.told(head);
+        Ok(Self { catchup, gaps, resumed: false, known: false })
+    }
+}
+
+/// The same gap for each channel and pattern.
+fn gaps_for_all(follows: &Follows, reason: GapReason, from: Option<Position>, to: Position) -> Vec<Gap> {
+    let channels = follows.channels().iter().map(|(name, _)| GapScope::Channel(name.clone()));
+    let patterns = follows.patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
+    channels.chain(patterns).map(|scope| Gap { scope, reason, from, to }).collect()
+}
