@@ -153,6 +153,19 @@ impl Catchup {
         self.at = self.at.min(at);
     }
 
+    /// All that was read has been sent. Tells whether there is more to be filled in.
+    pub(crate) fn go_on(&mut self) -> bool {
+        self.backfill.take_if(|backfill| self.at >= backfill.upto);
+        self.backfill.is_some()
+    }
+
+    /// The same way for a stream that was level with the log meanwhile, from `at` on.
+    pub(crate) fn resumed(mut self: Box<Self>, at: Position) -> Box<Self> {
+        self.at = at;
+        self.running = true;
+        self
+    }
+
     /// The same way, with gaps up to `position` being told already.
     pub(crate) fn told(mut self, position: Position) -> Self {
         self.told = position;
@@ -198,9 +211,6 @@ impl Catchup {
             }
         }
         self.at = run.covered.max(from);
-        if self.backfill.as_ref().is_some_and(|backfill| self.at >= backfill.upto) {
-            self.backfill = None;
-        }
         Ok(page)
     }
 

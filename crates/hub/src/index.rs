@@ -39,6 +39,9 @@ impl Index {
         for (name, _) in follows.channels() {
             if self.channels.get_mut(name).is_some_and(|followers| followers.remove(key)) {
                 self.channels.remove(name);
+                if self.channels.capacity() > 1024 && self.channels.len() < self.channels.capacity() / 8 {
+                    self.channels.shrink_to_fit();
+                }
             }
         }
         for (pattern, _) in follows.patterns() {

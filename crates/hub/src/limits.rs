@@ -109,6 +109,9 @@ pub const PULL_BYTES_MAX: usize = in_tests(300, 64 * 1024);
 /// Writes of a stream which is behind before others have their turn.
 pub const TURN_PULLS_MAX: usize = in_tests(2, 4);
 
+/// Streams which are behind that have their turn before live streams get what is new.
+pub const TURN_STREAMS_MAX: usize = in_tests(2, 64);
+
 /// Entries that a shard remembers for its streams that are a little behind; they are the window's own.
 pub const RECENT_ENTRIES_MAX: usize = in_tests(6, 4_096);
 
@@ -126,7 +129,10 @@ pub const IGNORED_BYTES_MAX: u32 = 64 * 1024;
 /// Channels for which a shard remembers which patterns match them.
 pub const MATCHED_CHANNELS_MAX: usize = in_tests(8, 100_000);
 
-/// What a response body holds at most before its stream counts as behind (plus at most one event).
+/// Matches that it remembers for all of them together (8 MiB).
+pub const MATCHES_MAX: usize = in_tests(12, 1_000_000);
+
+/// What a response body holds at most before its stream counts as behind.
 pub const BODY_BYTES_MAX: usize = in_tests(250, 16 * 1024);
 
 /// Channels whose state the writer keeps in memory; the ones longest unused are read from the store again.

@@ -42,6 +42,22 @@ impl Outlet {
         }
     }
 
+    /// The other side has said that there is room again.
+    pub(crate) fn has_room(&mut self) {
+        match self {
+            Self::Body(_) => {}
+            Self::Socket(socket) => socket.has_room(),
+        }
+    }
+
+    /// When a reader that takes nothing will be stalled, where that is known.
+    pub(crate) fn stalled_at(&self, stall_max: Duration) -> Option<Duration> {
+        match self {
+            Self::Body(_) => None,
+            Self::Socket(socket) => socket.stalled_at(stall_max),
+        }
+    }
+
     /// Whether the reader has taken nothing of what is there for so long.
     pub(crate) fn is_stalled(&mut self, now: Duration, stall_max: Duration) -> bool {
         match self {

@@ -14,14 +14,20 @@ use crate::channel::{ChannelName, NameError, check};
 pub struct Pattern(Arc<str>);
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Reads a pattern. Several `*` in a row are one.
     ///
     /// # Errors
     ///
     /// When the pattern is empty, longer than 255 bytes or has a control character.
     pub fn new(text: &str) -> Result<Self, NameError> {
         check(text)?;
-        Ok(Self(text.into()))
+        let mut joined = String::with_capacity(text.len());
+        for character in text.chars() {
+            if character != '*' || !joined.ends_with('*') {
+                joined.push(character);
+            }
+        }
+        Ok(Self(joined.into()))
     }
 
     /// The pattern as text.
@@ -149,6 +155,12 @@ mod tests {
                 assert!(!pattern(text).matches(&name(n)), "{text} should not match {n}");
             }
         }
+    }
+
+    #[test]
+    fn stars_in_a_row_are_one() {
+        assert_eq!(pattern("a**b***").as_str(), "a*b*");
+        assert_eq!(pattern("**"), pattern("*"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Pattern → streams. Which patterns match a channel is computed once and remembered; a pattern that comes or goes touches
-//! the remembered channels that begin as it does.
+//! the remembered channels that begin as it does, or has all of them forgotten where they are many.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -9,8 +9,12 @@ use slab::Slab;
 use crate::channel::ChannelName;
 use crate::followers::Followers;
 use crate::index::StreamKey;
-use crate::limits::MATCHED_CHANNELS_MAX;
+use crate::limits::{MATCHED_CHANNELS_MAX, MATCHES_MAX};
 use crate::pattern::Pattern;
+
+/// Remembered channels that a pattern which comes or goes touches at most; beyond that all are forgotten, which costs less
+/// than looking at each.
+const TOUCHED_MAX: usize = if cfg!(test) { 3 } else { 1_000 };
 
 /// A pattern within the index.
 type PatternKey = usize;
@@ -19,12 +23,15 @@ type PatternKey = usize;
 #[derive(Debug, Default)]
 pub(crate) struct PatternIndex {
     patterns: Slab<(Pattern, Followers)>,
+    keys: HashMap<Pattern, PatternKey>,
     /// Literal prefix → the patterns that have it.
     by_prefix: HashMap<Box<str>, Vec<PatternKey>>,
     /// Lengths of literal prefixes, in bytes, and how many of them there are.
     prefix_lengths: BTreeMap<usize, usize>,
     /// Channels whose patterns are known.
     matched: BTreeMap<ChannelName, Vec<PatternKey>>,
+    /// How many patterns they have together, counting those that were taken out since.
+    matches: usize,
 }
 
 impl PatternIndex {
@@ -34,33 +41,44 @@ impl PatternIndex {
 
     /// Adds a stream.
     pub(crate) fn insert(&mut self, pattern: &Pattern, key: StreamKey) {
-        if let Some(at) = self.find(pattern) {
+        if let Some(at) = self.keys.get(pattern).copied() {
             if let Some((_, followers)) = self.patterns.get_mut(at) {
                 followers.insert(key);
             }
             return;
         }
         let at = self.patterns.insert((pattern.clone(), Followers::One(key)));
+        self.keys.insert(pattern.clone(), at);
         let prefix = pattern.literal_prefix();
         let of_prefix = self.by_prefix.entry(prefix.into()).or_default();
         if of_prefix.is_empty() {
             *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
         }
         of_prefix.push(at);
+        let mut touched = 0;
         for (name, keys) in beginning_with(&mut self.matched, prefix) {
+            touched += 1;
             if pattern.matches(name) {
                 keys.push(at);
+                self.matches += 1;
             }
+            if touched > TOUCHED_MAX {
+                break;
+            }
+        }
+        if touched > TOUCHED_MAX || self.matches > MATCHES_MAX {
+            self.forget();
         }
     }
 
     /// Takes a stream out.
     pub(crate) fn remove(&mut self, pattern: &Pattern, key: StreamKey) {
-        let Some(at) = self.find(pattern) else { return };
+        let Some(at) = self.keys.get(pattern).copied() else { return };
         if !self.patterns.get_mut(at).is_some_and(|(_, followers)| followers.remove(key)) {
             return;
         }
         self.patterns.remove(at);
+        self.keys.remove(pattern);
         let prefix = pattern.literal_prefix();
         if let Some(of_prefix) = self.by_prefix.get_mut(prefix) {
             of_prefix.retain(|other| *other != at);
@@ -75,16 +93,22 @@ impl PatternIndex {
             }
         }
         if self.patterns.is_empty() {
-            self.matched = BTreeMap::new();
+            *self = Self::default();
         }
-        for (_, keys) in beginning_with(&mut self.matched, prefix) {
+        let mut touched = 0;
+        for (_, keys) in beginning_with(&mut self.matched, prefix).take(TOUCHED_MAX + 1) {
+            touched += 1;
             keys.retain(|other| *other != at);
+        }
+        if touched > TOUCHED_MAX {
+            self.forget();
         }
     }
 
-    fn find(&self, pattern: &Pattern) -> Option<PatternKey> {
-        let of_prefix = self.by_prefix.get(pattern.literal_prefix())?;
-        of_prefix.iter().copied().find(|at| self.patterns.get(*at).is_some_and(|(other, _)| other == pattern))
+    /// Forgets which patterns match which channels, to compute it again where it is needed.
+    fn forget(&mut self) {
+        self.matched = BTreeMap::new();
+        self.matches = 0;
     }
 
     /// Whether it is known, or needless to know, which patterns match a channel.
@@ -97,10 +121,14 @@ impl PatternIndex {
         if self.knows(name) {
             return;
         }
-        if self.matched.len() >= MATCHED_CHANNELS_MAX {
-            self.matched.clear();
+        let matching = self.matching(name);
+        if self.matched.len() >= MATCHED_CHANNELS_MAX || self.matches + matching.len() > MATCHES_MAX {
+            self.forget();
         }
-        self.matched.insert(name.clone(), self.matching(name));
+        if matching.len() <= MATCHES_MAX {
+            self.matches += matching.len();
+            self.matched.insert(name.clone(), matching);
+        }
     }
 
     /// The patterns that match a channel.

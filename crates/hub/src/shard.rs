@@ -14,7 +14,7 @@ use crate::catchup::{Catchup, CatchupError, Page};
 use crate::epoch::Epochs;
 use crate::follows::{Follows, Since};
 use crate::index::{Index, StreamKey};
-use crate::limits::{PAGES_BYTES_MAX, PASS_BYTES_MAX, PASS_ENTRIES_MAX, TURN_PULLS_MAX};
+use crate::limits::{PAGES_BYTES_MAX, PASS_BYTES_MAX, PASS_ENTRIES_MAX, TURN_PULLS_MAX, TURN_STREAMS_MAX};
 use crate::notice::ByeReason;
 use crate::outlet::Outlet;
 use crate::portion::{Mark, Portion};
@@ -43,6 +43,15 @@ const WRITES_IN_A_ROW: u32 = 16;
 pub(crate) struct Job {
     pub(crate) key: StreamKey,
     pub(crate) work: Work,
+    /// The stream's place: it is taken until nothing is read for it any more, so the places bound what is to be read.
+    pub(crate) place: Option<Arc<OpenPlace>>,
+}
+
+impl Job {
+    /// Whether the stream has gone meanwhile.
+    pub(crate) fn is_needless(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| Arc::strong_count(place) == 1)
+    }
 }
 
 /// What is to be read.
@@ -69,7 +78,7 @@ pub(crate) struct Opening {
     /// The window's head when it was asked for.
     pub(crate) head: Position,
     /// Given back when the stream ends.
-    pub(crate) place: Option<OpenPlace>,
+    pub(crate) place: Option<Arc<OpenPlace>>,
 }
 
 /// The settings of a shard.
@@ -81,20 +90,33 @@ pub(crate) struct ShardSettings {
     pub(crate) bye_retry: (Duration, Duration),
 }
 
-/// A part of all streams.
-pub(crate) struct Shard {
+/// The log as a shard sees it.
+struct LogView {
     window: Arc<Window>,
     epochs: Arc<Epochs>,
+    /// What the shard has passed over last.
+    recent: Recent,
+    /// Where it is in the window.
+    slot: u64,
+    position: Position,
+}
+
+impl LogView {
+    /// What subscriptions see of it.
+    fn view(&self) -> View<'_> {
+        let Self { window, epochs, recent, slot, position } = self;
+        View { window, epochs, recent, slot: *slot, position: *position }
+    }
+}
+
+/// A part of all streams.
+pub(crate) struct Shard {
+    log: LogView,
     counters: Arc<Counters>,
     settings: ShardSettings,
     index: Arc<RwLock<Index>>,
     streams: Streams,
     wheel: Wheel<StreamKey>,
-    /// Where it is in the window.
-    slot: u64,
-    position: Position,
-    /// What it has passed over last.
-    recent: Recent,
     /// Streams that can be sent more and wait for their turn.
     queue: VecDeque<StreamKey>,
     pass: Pass,
@@ -120,16 +142,12 @@ impl Shard {
     ) -> Self {
         let (position, slot) = window.head();
         Self {
-            window,
-            epochs,
+            log: LogView { window, epochs, recent: Recent::default(), slot, position },
             counters,
             settings,
             index: Arc::default(),
             streams: Streams::default(),
             wheel: Wheel::new(now),
-            slot,
-            position,
-            recent: Recent::default(),
             queue: VecDeque::new(),
             pass: Pass::default(),
             give_way: GiveWay::default(),
@@ -158,7 +176,7 @@ impl Shard {
     /// Whether there is something to be done at once: the window has more than was passed over, or streams wait for
     /// their turn.
     pub(crate) fn has_work(&self) -> bool {
-        !self.streams.is_empty() && (!self.queue.is_empty() || self.window.head().1 > self.slot)
+        !self.streams.is_empty() && (!self.queue.is_empty() || self.log.window.head().1 > self.log.slot)
     }
 
     /// When the next deadline may be.
@@ -183,14 +201,14 @@ impl Shard {
         self.index.write().unwrap_or_else(PoisonError::into_inner).insert(key, &follows);
         // The first heartbeat comes after half to a whole interval: streams that open together don't beat together.
         self.wheel.insert(now + heartbeat.mul_f64(0.5 + 0.5 * (self.random)()), key);
-        let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+        let view = self.log.view();
         if let Some(stream) = self.streams.get_mut(key) {
             stream.outlet.belongs_to(key);
             if last == LastEventId::None && follows.common_since() == Some(Since::Now) {
                 // Nothing needs to be read.
                 stream.subscription.begin(Beginning::now(follows, head), &view);
             } else {
-                self.jobs.push(Job { key, work: Work::Begin(follows, last, head) });
+                self.jobs.push(stream.job(Work::Begin(follows, last, head)));
             }
         }
         self.pump(key, now);
@@ -203,7 +221,7 @@ impl Shard {
 
     /// Takes what was read for a stream.
     pub(crate) fn answer(&mut self, key: StreamKey, answer: Answer, now: Duration) {
-        let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+        let view = self.log.view();
         let Some(stream) = self.streams.get_mut(key) else { return };
         let failed = match answer {
             Answer::Begin(Ok(beginning)) => {
@@ -236,16 +254,17 @@ impl Shard {
     }
 
     /// The outlet of a stream has room again.
-    pub(crate) fn ready(&mut self, key: StreamKey, now: Duration) {
+    pub(crate) fn ready(&mut self, key: StreamKey) {
         if let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.full) {
             stream.full = false;
-            self.pump(key, now);
+            stream.outlet.has_room();
+            stream.queue_up(&mut self.queue);
         }
     }
 
-    /// Gives each stream that waits for its turn one.
+    /// Gives some of the streams that wait for their turn one; those that are live shall not wait for all of them.
     pub(crate) fn turn(&mut self, now: Duration) {
-        for _ in 0..self.queue.len() {
+        for _ in 0..self.queue.len().min(TURN_STREAMS_MAX) {
             let Some(key) = self.queue.pop_front() else { return };
             if let Some(stream) = self.streams.get_mut(key) {
                 stream.queued = false;
@@ -264,7 +283,7 @@ impl Shard {
     fn try_pump(&mut self, key: StreamKey, now: Duration) -> Result<(), Gone> {
         let mut pulls = 0;
         loop {
-            let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+            let view = self.log.view();
             let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
             stream.flush(now)?;
             if stream.full {
@@ -284,13 +303,15 @@ impl Shard {
                     if matches!(pull, Pull::Some) {
                         stream.send(&self.portion, now)?;
                     }
-                    if !stream.full && !std::mem::replace(&mut stream.queued, true) {
-                        self.queue.push_back(key);
+                    if !stream.full {
+                        stream.queue_up(&mut self.queue);
+                        return Ok(());
                     }
-                    return Ok(());
+                    // Once more, for what a full outlet asks for.
+                    pulls = 0;
                 }
                 Pull::Page(catchup) => {
-                    self.jobs.push(Job { key, work: Work::Page(catchup) });
+                    self.jobs.push(stream.job(Work::Page(catchup)));
                     return Ok(());
                 }
                 Pull::Waiting | Pull::Live => return Ok(()),
@@ -309,7 +330,7 @@ impl Shard {
             self.jump();
             return;
         }
-        let entries = match self.window.entries(self.slot, PASS_ENTRIES_MAX, PASS_BYTES_MAX) {
+        let entries = match self.log.window.entries(self.log.slot, PASS_ENTRIES_MAX, PASS_BYTES_MAX) {
             Slots::Entries(entries) if entries.is_empty() => return,
             Slots::Entries(entries) => entries,
             Slots::Gone => return self.fall_below(),
@@ -326,12 +347,12 @@ impl Shard {
         }
         {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            self.pass.offer(&index, &mut self.streams, self.slot, &entries);
+            self.pass.offer(&index, &mut self.streams, self.log.slot, &entries);
         }
-        let (slot, position) = (self.slot, self.position);
-        self.slot += entries.len() as u64;
+        let (slot, position) = (self.log.slot, self.log.position);
+        self.log.slot += entries.len() as u64;
         if let Some(last) = entries.last() {
-            self.position = self.position.max(last.position);
+            self.log.position = self.log.position.max(last.position);
         }
         let touched = self.pass.take_touched(&mut self.streams);
         let mut together = NO_RUN;
@@ -351,8 +372,8 @@ impl Shard {
             }
         }
         self.pass.end(touched);
-        self.recent.push(slot, entries);
-        self.recent.forget_before(self.window.first());
+        self.log.recent.push(slot, entries);
+        self.log.recent.forget_before(self.log.window.first());
         for key in gone {
             self.close(key, CloseReason::Left);
         }
@@ -360,18 +381,18 @@ impl Shard {
 
     /// Without streams there is nothing to pass over.
     fn jump(&mut self) {
-        let (position, slot) = self.window.head();
-        self.position = self.position.max(position);
-        self.slot = slot;
-        self.recent.forget_before(slot);
+        let (position, slot) = self.log.window.head();
+        self.log.position = self.log.position.max(position);
+        self.log.slot = slot;
+        self.log.recent.forget_before(slot);
     }
 
     /// The shard was slower than the whole window: its live streams go on from history.
     fn fall_below(&mut self) {
         tracing::warn!("a shard fell behind the window; its streams go on from history");
         for stream in self.streams.iter_mut() {
-            if let Some(catchup) = stream.subscription.fall_below(self.position) {
-                self.jobs.push(Job { key: stream.key, work: Work::Page(catchup) });
+            if let Some(catchup) = stream.subscription.fall_below(self.log.position) {
+                self.jobs.push(stream.job(Work::Page(catchup)));
             }
         }
         self.jump();
@@ -379,9 +400,9 @@ impl Shard {
 
     /// Looks at streams whose deadline has come: heartbeats, readers that take nothing.
     pub(crate) fn tick(&mut self, now: Duration, time_ms: u64) {
-        self.recent.forget_before(self.window.first());
+        self.log.recent.forget_before(self.log.window.first());
         for key in self.wheel.due(now) {
-            let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+            let view = self.log.view();
             let Some(stream) = self.streams.get_mut(key) else { continue };
             if stream.outlet.is_stalled(now, self.settings.stall_max) {
                 self.close(key, CloseReason::Stalled);
@@ -395,14 +416,21 @@ impl Shard {
                 self.portion.push_words(&stream.subscription.ping(time_ms, &view));
                 match stream.send(&self.portion, now) {
                     Ok(true) => {}
-                    Ok(false) => stream.subscription.fall_behind(Mark { next: self.slot, sent: self.position }),
+                    Ok(false) => {
+                        stream.subscription.fall_behind(Mark { next: self.log.slot, sent: self.log.position });
+                        bump(&self.counters.fell_behind);
+                    }
                     Err(Gone) => {
                         self.close(key, CloseReason::Left);
                         continue;
                     }
                 }
             }
-            self.wheel.insert(now + heartbeat.mul_f64(0.95 + 0.05 * (self.random)()), key);
+            // After the last thing that was sent, and in time to cut a reader that takes nothing.
+            let jitter = 0.95 + 0.05 * (self.random)();
+            let beat = if quiet { now } else { stream.sent_at() } + heartbeat.mul_f64(jitter);
+            let stall = stream.outlet.stalled_at(self.settings.stall_max).unwrap_or(now + self.settings.stall_max / 2);
+            self.wheel.insert(beat.min(stall), key);
         }
     }
 
@@ -418,7 +446,7 @@ impl Shard {
     fn end(&mut self, key: StreamKey, bye: ByeReason, reason: CloseReason) {
         let (shortest, longest) = self.settings.bye_retry;
         let retry = shortest + longest.saturating_sub(shortest).mul_f64((self.random)());
-        let view = view(&self.window, &self.epochs, &self.recent, self.slot, self.position);
+        let view = self.log.view();
         // A stream whose outlet is full ends without a bye: it must not be sent out of turn.
         if let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.is_clear()) {
             let bye = stream.subscription.bye(bye, retry, &view);
@@ -451,11 +479,6 @@ impl GiveWay {
             std::thread::yield_now();
         }
     }
-}
-
-/// What subscriptions see of the hub through their shard.
-fn view<'a>(window: &'a Window, epochs: &'a Epochs, recent: &'a Recent, slot: u64, position: Position) -> View<'a> {
-    View { window, epochs, recent, slot, position }
 }
 
 #[cfg(test)]

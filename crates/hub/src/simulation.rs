@@ -196,7 +196,7 @@ impl World {
         if self.jobs.is_empty() {
             return;
         }
-        let (shard, Job { key, work }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
+        let (shard, Job { key, work, .. }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
         let answer = work.run(&self.history);
         if self.rng.random_bool(0.3) {
             // Between reading and the answer's arrival anything may happen.
@@ -217,7 +217,7 @@ impl World {
         let client = &mut self.clients[which];
         client.receive(count, &self.reference, &mut self.trace);
         if let (true, Some((shard, key))) = (client.take_room(), client.connection) {
-            self.shards[shard].ready(key, self.clock.elapsed());
+            self.shards[shard].ready(key);
         }
         if client.has_ended() {
             client.cut();
@@ -302,7 +302,7 @@ impl World {
             }
             self.gather_jobs();
             let idle = self.jobs.is_empty();
-            for (shard, Job { key, work }) in std::mem::take(&mut self.jobs) {
+            for (shard, Job { key, work, .. }) in std::mem::take(&mut self.jobs) {
                 let answer = work.run(&self.history);
                 self.shards[shard].answer(key, answer, now);
             }

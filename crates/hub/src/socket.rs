@@ -65,9 +65,18 @@ impl SocketOutlet {
         Written::All
     }
 
+    /// The kernel has said that there is room again.
+    pub(crate) fn has_room(&mut self) {
+        self.full_since_ms = 0;
+    }
+
+    /// When it will have been full for so long; `None` while it isn't.
+    pub(crate) fn stalled_at(&self, stall_max: Duration) -> Option<Duration> {
+        (self.full_since_ms != 0).then(|| Duration::from_millis(self.full_since_ms) + stall_max)
+    }
+
     pub(crate) fn is_stalled(&self, now: Duration, stall_max: Duration) -> bool {
-        let full_for = now.saturating_sub(Duration::from_millis(self.full_since_ms));
-        self.full_since_ms != 0 && full_for >= stall_max
+        self.stalled_at(stall_max).is_some_and(|at| now >= at)
     }
 
     /// Reads what the client sent. Nothing of it matters: HTTP has no word for a client to say while it is being answered.

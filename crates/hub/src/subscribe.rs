@@ -189,7 +189,7 @@ impl Reservation {
         bump(&hub.0.counters.opened);
         bump(&hub.0.counters.streams);
         let shard = hub.next_shard();
-        let opening = Opening { subscription, outlet, last, head: position, place: Some(place) };
+        let opening = Opening { subscription, outlet, last, head: position, place: Some(Arc::new(place)) };
         if let Some(shard) = &shard {
             shard.send(Command::Open(Box::new(opening)));
         }

@@ -111,6 +111,8 @@ pub(crate) struct Subscription {
     opened: u64,
     /// The cursor of the last id that the client was sent; `ORIGIN` where that is not known.
     told: Position,
+    /// The day of the last heartbeat, counted from the Unix epoch; 0 before the first.
+    beat_day: u16,
     /// Set when a rule ends the stream.
     end: Option<ByeReason>,
 }
@@ -147,6 +149,7 @@ impl Subscription {
             sent: Position::ORIGIN,
             opened,
             told: Position::ORIGIN,
+            beat_day: 0,
             end: None,
         }
     }
@@ -277,13 +280,13 @@ impl Subscription {
     /// A page is sent: on to the window if it reaches back to here, otherwise to the next page.
     fn page_done(&mut self, view: &View<'_>) -> Pull {
         let Place::History(way) = &mut self.place else { return Pull::Some };
-        let Some(catchup) = way.catchup.take() else { return Pull::Waiting };
+        let Some(mut catchup) = way.catchup.take() else { return Pull::Waiting };
         (way.page, way.next, way.held) = (Vec::new(), 0, None);
         self.sent = self.sent.max(catchup.at);
-        way.backfill_upto = catchup.backfill.as_ref().map(|backfill| backfill.upto);
-        if way.backfill_upto.is_some() {
+        if catchup.go_on() {
             return Pull::Page(catchup);
         }
+        way.backfill_upto = None;
         match view.window.slot_after(self.sent, self.opened) {
             Some(slot) if slot > view.slot => {
                 way.catchup = Some(catchup);
@@ -306,9 +309,14 @@ impl Subscription {
         } else if let Slots::Entries(entries) = view.window.entries(slot, count, PULL_BYTES_MAX) {
             self.take(slot, entries.iter(), portion);
         } else {
-            let catchup = Catchup::resume(self.follows.clone(), self.sent, true);
-            self.place = Place::History(Box::new(Way::waiting()));
-            return Pull::Page(Box::new(catchup));
+            let Place::Window { buried, .. } =
+                std::mem::replace(&mut self.place, Place::History(Box::new(Way::waiting())))
+            else {
+                return Pull::Some;
+            };
+            // What gaps were told of is not told again.
+            let resume = || Box::new(Catchup::resume(self.follows.clone(), self.sent, true));
+            return Pull::Page(buried.map_or_else(resume, |catchup| catchup.resumed(self.sent)));
         }
         Pull::Some
     }
@@ -320,8 +328,7 @@ impl Subscription {
             slot += 1;
             let is_for_it = entry.durability != Durability::Transient || slot > self.opened;
             let is_new = entry.position > self.sent || entry.durability == Durability::Transient;
-            let before = self.sent;
-            self.sent = before.max(entry.position);
+            self.sent = self.sent.max(entry.position);
             if is_for_it
                 && is_new
                 && let Some(channel) = self.follows.channel_of(&entry.record)
@@ -369,13 +376,11 @@ impl Subscription {
         self.told = Position::ORIGIN;
     }
 
-    /// Lets go of what is left of a page, to read it again from where its reader is. The last page of a backfill is kept:
-    /// the way behind it is a plain one already, and knows no starts.
+    /// Lets go of what is left of a page, to read it again from where its reader is.
     pub(crate) fn put_down(&mut self) {
         if let Place::History(way) = &mut self.place
             && let Some(catchup) = &mut way.catchup
             && way.next < way.page.len()
-            && way.backfill_upto.is_some() == catchup.backfill.is_some()
         {
             catchup.go_back(self.sent);
             (way.page, way.next, way.held) = (Vec::new(), 0, None);
@@ -409,15 +414,18 @@ impl Subscription {
         Some(Box::new(Catchup::resume(self.follows.clone(), self.sent, true)))
     }
 
-    /// A sign of life. In its plain form a comment, or, where the cursor has moved far since the client last heard of it, a
-    /// silent frame that tells it: a quiet stream's client then never comes back with a very old cursor.
+    /// A sign of life. In its plain form a comment, or, where the cursor has moved far since the client last heard of it, or
+    /// a day is over, a silent frame that tells it: a quiet stream's client then never comes back with a very old cursor.
     pub(crate) fn ping(&mut self, time_ms: u64, view: &View<'_>) -> Bytes {
         let cursor = self.cursor(view);
         let moved = cursor.position.ordinal() != self.told.ordinal()
-            || cursor.position.sequence() - self.told.sequence().min(cursor.position.sequence()) >= CURSOR_LAG_MAX;
+            || cursor.position.sequence().saturating_sub(self.told.sequence()) >= CURSOR_LAG_MAX;
+        let day = (time_ms / 86_400_000) as u16;
+        let before = std::mem::replace(&mut self.beat_day, day);
+        let is_new_day = before != 0 && before != day && cursor.position != self.told;
         let notice = match self.style.beat {
             HeartbeatStyle::Event => Notice::Ping { time_ms },
-            HeartbeatStyle::Comment if moved => Notice::Cursor,
+            HeartbeatStyle::Comment if moved || is_new_day => Notice::Cursor,
             HeartbeatStyle::Comment => return Bytes::from_static(b":\n\n"),
         };
         self.told = cursor.position;

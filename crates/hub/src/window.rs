@@ -61,7 +61,7 @@ impl Window {
             inner.entries.push_back(entry);
         }
         inner.head = inner.head.max(head);
-        while inner.bytes > self.bytes_max && inner.pop() {}
+        while inner.bytes > self.bytes_max && inner.pop().is_some() {}
     }
 
     /// The highest position released, and the slot that the next event will have.
@@ -97,13 +97,16 @@ impl Window {
 
     /// Lets go of entries that were published before `time_ms`.
     pub(crate) fn forget_before(&self, time_ms: u64) {
+        // Freed when the lock is let go: it may be very many.
+        let mut gone = Vec::new();
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         while inner.entries.front().is_some_and(|entry| entry.record.time_ms < time_ms) {
-            inner.pop();
+            gone.extend(inner.pop());
         }
         if inner.entries.len() < inner.entries.capacity() / 8 {
             inner.entries.shrink_to_fit();
         }
+        drop(inner);
     }
 
     /// The slot from which a stream goes on that has everything up to `position`, or `None` where the window doesn't reach
@@ -134,13 +137,13 @@ impl Window {
 }
 
 impl Inner {
-    /// Lets go of the oldest entry. Returns whether there was one.
-    fn pop(&mut self) -> bool {
-        let Some(gone) = self.entries.pop_front() else { return false };
+    /// Takes the oldest entry out.
+    fn pop(&mut self) -> Option<Arc<Entry>> {
+        let gone = self.entries.pop_front()?;
         self.bytes -= gone.weight();
         self.first += 1;
         self.floor = gone.position;
-        true
+        Some(gone)
     }
 
     fn end(&self) -> u64 {

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::handover::{Handing, Handover};
-use crate::limits::{HEAD_BYTES_MAX, HEAD_READ_MAX, HEADERS_MAX, UNSENT_BYTES_MAX, WRITE_STALL_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEAD_READ_MAX, HEADERS_MAX, WRITE_STALL_MAX};
 use crate::stop::Stopped;
 
 /// Serves a connection until it ends, or until a stream gets its socket. Once `stopped`, what is being answered is finished
@@ -80,7 +80,7 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         // Lag stays in the log, which is shared, and not in the kernel's buffer of each connection.
-        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+        socket.set_tcp_notsent_lowat(crate::limits::UNSENT_BYTES_MAX)?;
         // A heartbeat "succeeds" into that buffer; this finds the dead peer behind it.
         socket.set_tcp_user_timeout(Some(WRITE_STALL_MAX))?;
     }

@@ -13,6 +13,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Without a thread of its own the allocator gives memory back only when it is asked for more.
+    #[cfg(target_os = "linux")]
+    let _ = tikv_jemalloc_ctl::background_thread::write(true);
     match Cli::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

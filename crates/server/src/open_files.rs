@@ -13,8 +13,11 @@ pub(crate) fn allow(connections: usize) {
     if current.is_none() || current == maximum {
         return check(current, connections);
     }
-    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => check(maximum, connections),
+    // Some systems have no limit but refuse to set none, so ask for what is needed.
+    let needed = connections as u64 + BESIDE_CONNECTIONS;
+    let wanted = Some(maximum.unwrap_or(u64::MAX).min(needed.max(current.unwrap_or(0))));
+    match setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }) {
+        Ok(()) => check(wanted, connections),
         Err(error) => {
             tracing::debug!(%error, "the limit of open files could not be raised");
             check(current, connections);

@@ -12,6 +12,7 @@ use crate::mailbox::MailboxRef;
 /// What is said to a shard. Bounded by the number of streams: each has at most one of each kind on its way.
 pub(crate) enum Command {
     Open(Box<Opening>),
+    /// A reader has read what a stream asked for.
     Answer(StreamKey, Box<Answer>),
     /// A body has taken what was there.
     Ready(MailboxRef),
@@ -33,9 +34,17 @@ pub(super) enum Doing {
     Rest,
 }
 
+/// What was said and not yet heard.
+#[derive(Default)]
+struct Said {
+    commands: Vec<Command>,
+    /// Whether the shard has ended: what is said now is dropped, and with it the streams that were to be opened.
+    is_closed: bool,
+}
+
 /// A shard's inbox.
 pub(crate) struct Inbox {
-    commands: Mutex<Vec<Command>>,
+    said: Mutex<Said>,
     /// A [`Doing`].
     doing: AtomicU8,
     waker: Waker,
@@ -49,16 +58,22 @@ impl std::fmt::Debug for Inbox {
 
 impl Inbox {
     pub(super) fn new(waker: Waker) -> Self {
-        Self { commands: Mutex::default(), doing: AtomicU8::new(Doing::Work as u8), waker }
+        Self { said: Mutex::default(), doing: AtomicU8::new(Doing::Work as u8), waker }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Command>> {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says something to the shard.
     pub(crate) fn send(&self, command: Command) {
-        self.lock().push(command);
+        {
+            let mut said = self.lock();
+            if said.is_closed {
+                return;
+            }
+            said.commands.push(command);
+        }
         self.wake_if(|doing| doing != Doing::Work as u8);
     }
 
@@ -89,11 +104,21 @@ impl Inbox {
 
     /// What was said.
     pub(super) fn take(&self) -> Vec<Command> {
-        std::mem::take(&mut self.lock())
+        std::mem::take(&mut self.lock().commands)
+    }
+
+    /// The shard has ended.
+    pub(super) fn close(&self) {
+        let mut said = self.lock();
+        said.is_closed = true;
+        let commands = std::mem::take(&mut said.commands);
+        drop(said);
+        // Bodies that were to be opened end with them.
+        drop(commands);
     }
 
     /// Whether something was said.
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().commands.is_empty()
     }
 }

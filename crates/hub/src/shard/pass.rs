@@ -3,10 +3,13 @@
 //!
 //! Entries of one channel that follow each other are a *group*: its followers are looked up once.
 
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::entry::Entry;
+use crate::followers::{Followers, KeyHasher};
 use crate::frame::Form;
 use crate::index::{Index, StreamKey};
 use crate::portion::{Mark, Portion};
@@ -20,9 +23,8 @@ pub(super) type RunKey = u32;
 /// The run of a stream that gets nothing yet.
 pub(super) const NO_RUN: RunKey = RunKey::MAX;
 
-/// How many steps of a group are looked through for one that another stream took before. Streams with the same history in
-/// this pass come one after the other, mostly.
-const STEPS_LOOKED_AT: usize = 8;
+/// Runs, and streams, for which a pass keeps its memory.
+const KEPT_MAX: usize = 16 * 1024;
 
 /// What some streams get from a pass: what another run has, and a group's entries, or some of them.
 #[derive(Debug)]
@@ -38,8 +40,10 @@ struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Pass {
     runs: Vec<Run>,
-    /// The first run that the group under way has made.
-    group_began: usize,
+    /// Of the group under way: what a stream has and by which channel and in which form it gets the group → its run then.
+    steps: HashMap<u64, RunKey, BuildHasherDefault<KeyHasher>>,
+    /// The last of them: streams with the same history in this pass mostly come one after the other.
+    last_step: Option<(u64, RunKey)>,
     /// The streams that get something.
     touched: Vec<StreamKey>,
     /// The runs of a chain, while they are put together.
@@ -54,10 +58,11 @@ impl Pass {
             let range = begin..begin + group.len();
             begin = range.end;
             let Some(first) = group.first() else { continue };
-            self.group_began = self.runs.len();
+            self.steps.clear();
+            self.last_step = None;
             let group_slot = slot + range.start as u64;
             for (channel, name) in first.record.channels.iter().enumerate() {
-                for key in index.followers(name).flat_map(crate::followers::Followers::iter) {
+                for key in index.followers(name).flat_map(Followers::iter) {
                     let Some(stream) = streams.get_mut(key) else { continue };
                     // What follows several of the event's channels gets it once.
                     if !stream.subscription.is_live()
@@ -68,11 +73,11 @@ impl Pass {
                     let before = stream.run;
                     let form = stream.subscription.form();
                     if stream.subscription.was_there(group_slot) {
-                        stream.run = self.step(stream.run, range.clone(), channel, form);
+                        stream.run = self.step(stream.run, &range, channel, form);
                     } else {
                         for (at, entry) in range.clone().zip(group) {
                             if entry.id().is_some() || stream.subscription.was_there(slot + at as u64) {
-                                stream.run = self.step(stream.run, at..at + 1, channel, form);
+                                stream.run = self.new_run(stream.run, at..at + 1, channel, form);
                             }
                         }
                     }
@@ -84,18 +89,24 @@ impl Pass {
         }
     }
 
-    /// The run of streams that have `from` and get some more entries.
-    fn step(&mut self, from: RunKey, entries: Range<usize>, channel: usize, form: Form) -> RunKey {
-        let of_group = self.runs.get(self.group_began..).unwrap_or_default();
-        let known =
-            of_group.iter().rev().take(STEPS_LOOKED_AT).position(|run| {
-                run.from == from && run.entries == entries && run.channel == channel && run.form == form
-            });
-        let at = known.map_or(self.runs.len(), |back| self.runs.len() - 1 - back);
-        if known.is_none() {
-            self.runs.push(Run { from, entries, channel, form });
+    /// The run of streams that have `from` and get the whole group.
+    fn step(&mut self, from: RunKey, entries: &Range<usize>, channel: usize, form: Form) -> RunKey {
+        let step = u64::from(from) << 32 | (channel as u64) << 1 | u64::from(form == Form::Json);
+        if let Some((_, run)) = self.last_step.filter(|(last, _)| *last == step) {
+            return run;
         }
-        at as RunKey
+        let run = match self.steps.get(&step).copied() {
+            Some(run) => run,
+            None => self.new_run(from, entries.clone(), channel, form),
+        };
+        self.steps.insert(step, run);
+        self.last_step = Some((step, run));
+        run
+    }
+
+    fn new_run(&mut self, from: RunKey, entries: Range<usize>, channel: usize, form: Form) -> RunKey {
+        self.runs.push(Run { from, entries, channel, form });
+        (self.runs.len() - 1) as RunKey
     }
 
     /// The streams that get something, those of one run behind each other.
@@ -132,10 +143,14 @@ impl Pass {
         }
     }
 
-    /// Forgets all of it, and gives the memory for the next pass back.
+    /// Forgets all of it, and keeps some memory for the next.
     pub(super) fn end(&mut self, mut touched: Vec<StreamKey>) {
         touched.clear();
+        touched.shrink_to(KEPT_MAX);
         self.touched = touched;
         self.runs.clear();
+        self.runs.shrink_to(KEPT_MAX);
+        self.steps.clear();
+        self.steps.shrink_to(KEPT_MAX);
     }
 }

@@ -16,7 +16,8 @@ struct Reads {
     stopped: bool,
 }
 
-/// The queue of the reader threads. Bounded by the number of streams: each has at most one job on its way.
+/// The queue of the reader threads. Bounded by the number of places for streams: each has at most one job
+/// on its way, and its place is taken until that is done.
 #[derive(Debug, Default)]
 pub(crate) struct ReaderQueue {
     reads: Mutex<Reads>,
@@ -53,8 +54,10 @@ pub(crate) fn start_reader(
     queue: Arc<ReaderQueue>,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("reader-{number}")).spawn(move || {
-        while let Some((inbox, Job { key, work })) = queue.next() {
-            inbox.send(Command::Answer(key, Box::new(work.run(&history))));
+        while let Some((inbox, job)) = queue.next() {
+            if !job.is_needless() {
+                inbox.send(Command::Answer(job.key, Box::new(job.work.run(&history))));
+            }
         }
     })
 }

@@ -1,11 +1,14 @@
 //! The streams of a shard, each in a small struct, all in one slab: what is handed around is a number.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use slab::Slab;
 
 use super::pass::{NO_RUN, RunKey};
+use super::{Job, Work};
 use crate::index::StreamKey;
 use crate::outlet::{Outlet, Written};
 use crate::portion::Portion;
@@ -30,11 +33,16 @@ pub(super) struct Stream {
     /// When something was sent last, in milliseconds.
     sent_at_ms: u64,
     /// Given back with the stream.
-    _place: Option<OpenPlace>,
+    place: Option<Arc<OpenPlace>>,
 }
 
 impl Stream {
-    pub(super) fn new(subscription: Subscription, outlet: Outlet, place: Option<OpenPlace>, now: Duration) -> Self {
+    pub(super) fn new(
+        subscription: Subscription,
+        outlet: Outlet,
+        place: Option<Arc<OpenPlace>>,
+        now: Duration,
+    ) -> Self {
         Self {
             key: 0,
             subscription,
@@ -45,7 +53,19 @@ impl Stream {
             run: NO_RUN,
             offered: 0,
             sent_at_ms: now.as_millis() as u64,
-            _place: place,
+            place,
+        }
+    }
+
+    /// Something to be read for it.
+    pub(super) fn job(&self, work: Work) -> Job {
+        Job { key: self.key, work, place: self.place.clone() }
+    }
+
+    /// Has it wait for its turn, unless it does already.
+    pub(super) fn queue_up(&mut self, queue: &mut VecDeque<StreamKey>) {
+        if !std::mem::replace(&mut self.queued, true) {
+            queue.push_back(self.key);
         }
     }
 
@@ -182,8 +202,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_small() {
-        // What ten thousand idle streams cost; the benchmark `idle` measures all of it.
+        // Most of what an idle stream costs; see docs/benchmarks.md.
         assert!(size_of::<Stream>() <= 200, "{} bytes", size_of::<Stream>());
-        eprintln!("{} {} {}", size_of::<Stream>(), size_of::<Subscription>(), size_of::<Outlet>());
     }
 }

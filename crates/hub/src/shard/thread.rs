@@ -58,14 +58,14 @@ impl ShardLoop {
             let now = self.clock.elapsed();
             // Before anything is opened: a place that becomes free here must not be taken for its next owner's.
             for event in &events {
-                self.event(event, now);
+                self.event(event);
             }
             for command in self.inbox.take() {
                 match command {
                     Command::Open(opening) => self.open(*opening, now),
                     Command::Answer(key, answer) => self.shard.answer(key, *answer, now),
                     Command::Ready(mailbox) => {
-                        mailbox.key().into_iter().for_each(|key| self.shard.ready(key, now));
+                        mailbox.key().into_iter().for_each(|key| self.shard.ready(key));
                     }
                     Command::Left(mailbox) => {
                         mailbox.key().into_iter().for_each(|key| self.shard.close(key, CloseReason::Left));
@@ -88,8 +88,12 @@ impl ShardLoop {
 
     /// Waits until there is something to do.
     fn sleep(&mut self, events: &mut Events) {
-        self.inbox.doing(if self.shard.is_empty() { Doing::Rest } else { Doing::Sleep });
-        let is_idle = self.inbox.is_empty() && !self.shard.has_work();
+        let mut is_idle = self.inbox.is_empty() && !self.shard.has_work();
+        if is_idle {
+            self.inbox.doing(if self.shard.is_empty() { Doing::Rest } else { Doing::Sleep });
+            // Once more, now that whoever has something would wake us.
+            is_idle = self.inbox.is_empty() && !self.shard.has_work();
+        }
         let until_deadline = || self.shard.next_deadline().saturating_sub(self.clock.elapsed());
         let timeout = if is_idle { until_deadline() } else { Duration::ZERO };
         if let Err(error) = self.poll.poll(events, Some(timeout))
@@ -102,7 +106,7 @@ impl ShardLoop {
     }
 
     /// A socket has something.
-    fn event(&mut self, event: &Event, now: Duration) {
+    fn event(&mut self, event: &Event) {
         let Some(key) = (event.token() != WAKE).then(|| self.shard.key_at(event.token().0)).flatten() else { return };
         if event.is_error() || event.is_read_closed() {
             return self.shard.close(key, CloseReason::Left);
@@ -115,7 +119,7 @@ impl ShardLoop {
             }
         }
         if event.is_writable() {
-            self.shard.ready(key, now);
+            self.shard.ready(key);
         }
     }
 
@@ -126,6 +130,13 @@ impl ShardLoop {
             tracing::error!(%error, "a socket can't be watched");
             self.shard.close(key, CloseReason::Left);
         }
+    }
+}
+
+impl Drop for ShardLoop {
+    /// However it ends: nobody waits for a shard that is gone.
+    fn drop(&mut self) {
+        self.inbox.close();
     }
 }
 

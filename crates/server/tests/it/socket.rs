@@ -49,7 +49,8 @@ fn answers_to_what_was_asked_before_on_the_same_connection_come_whole_and_first(
     // All in one piece: the server may not even have answered the first when it reads the last.
     let mut requests = String::new();
     for n in 0..20 {
-        requests += &format!("POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{n:02}");
+        requests += "POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
+        requests += &[n / 10, n % 10].map(|digit: u32| digit.to_string()).concat();
     }
     requests += "GET /channels HTTP/1.1\r\nHost: localhost\r\n\r\n";
     requests += "GET /events?channel=a&since=start HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -76,7 +77,7 @@ fn a_client_that_goes_on_talking_is_ignored_for_a_while_and_then_closed() {
     hub.publish("a", "still here");
     read_until(&mut socket, "data: still here\n\n");
     // The server may close in the middle of it.
-    let _ = socket.write_all(&[b'x'; 200_000]);
+    let _ = socket.write_all(&vec![b'x'; 200_000]);
     wait_for(&hub, "the end of the noisy client", |stats| stats["streams_closed"]["noisy"] == 1);
     wait_for(&hub, "an empty hub", |stats| stats["streams"] == 0);
 }
@@ -122,7 +123,7 @@ fn a_reader_that_pauses_gets_all_of_it_once_and_in_order_from_wherever_it_was_cu
     let mut next = 0;
     let mut chunk = vec![0; 300_000];
     while next < EVENTS {
-        while let Some(item) = decoder.next() {
+        for item in decoder.by_ref() {
             if let Item::Event(event) = item.unwrap()
                 && !event.event.starts_with("fanfare.")
             {
@@ -138,4 +139,36 @@ fn a_reader_that_pauses_gets_all_of_it_once_and_in_order_from_wherever_it_was_cu
         }
     }
     assert_eq!(hub.get("/stats").json()["streams_closed"]["stalled"], 0);
+}
+
+#[test]
+fn pages_of_history_that_nobody_takes_are_bounded_together() {
+    const STREAMS: u64 = 600;
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    let line = format!("{{\"channel\":\"a\",\"data\":\"{}\"}}\n", "x".repeat(4_000));
+    let answer =
+        hub.request("POST", "/publish", &[("Content-Type", "application/x-ndjson")], line.repeat(800).as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let mut open = Vec::new();
+    for n in 0..STREAMS {
+        let mut socket = connect(&hub);
+        // Some begin with all of it, some with the last of it, which is one page.
+        let since = if n % 2 == 0 { "start" } else { "last:60" };
+        let request = format!("GET /events?channel=a&since={since} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        open.push(socket);
+    }
+    wait_for(&hub, "a page for each", |stats| {
+        let held = stats["page_bytes"].as_u64().unwrap();
+        assert!(held < 68 << 20, "{held} bytes of pages");
+        stats["streams"] == STREAMS && stats["pages_read"].as_u64().unwrap() >= STREAMS
+    });
+    // Whoever reads after all gets all of it: the hello and every event.
+    let (mut bytes, mut chunk) = (0, vec![0; 100_000]);
+    while bytes < 800 * 4_000 {
+        let count = open[0].read(&mut chunk).expect("the rest comes in time");
+        assert!(count > 0, "it ended after {bytes} bytes");
+        bytes += count;
+    }
 }
