@@ -114,7 +114,9 @@ pub struct Promises {
 impl Subject {
     /// Fanfare, with this program of its server.
     pub fn fanfare(program: PathBuf) -> Self {
-        let arguments = ["--listen", "127.0.0.1:0", "--data", "{data}"].map(str::to_owned).to_vec();
+        // As many streams as open files allow.
+        let arguments = ["--listen", "127.0.0.1:0", "--data", "{data}", "--streams-max", "1000000"];
+        let arguments = arguments.map(str::to_owned).to_vec();
         Self::fanfare_of("fanfare", Start::Process(Process::new(program, arguments)))
     }
 

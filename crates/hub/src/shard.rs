@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use crate::beginning::{Beginning, LastEventId};
 use crate::catchup::{Catchup, CatchupError, Page};
+use crate::entry::Entry;
 use crate::epoch::Epochs;
 use crate::follows::{Follows, Since};
 use crate::index::{Index, StreamKey};
 use crate::limits::{PAGES_BYTES_MAX, PASS_BYTES_MAX, PASS_ENTRIES_MAX, TURN_PULLS_MAX, TURN_STREAMS_MAX};
 use crate::notice::ByeReason;
 use crate::outlet::Outlet;
-use crate::portion::{Mark, Portion};
+use crate::portion::Portion;
 use crate::position::Position;
 use crate::recent::Recent;
 use crate::stats::{CloseReason, Counters, PageBytes, bump};
@@ -26,17 +27,17 @@ use crate::subscription::{Pull, Subscription, View};
 use crate::wheel::Wheel;
 use crate::window::{Slots, Window};
 
+mod deadlines;
+mod give_way;
 pub(crate) mod inbox;
 mod pass;
 pub(crate) mod readers;
 mod streams;
 pub(crate) mod thread;
 
+use self::give_way::GiveWay;
 use self::pass::{NO_RUN, Pass};
 use self::streams::{Gone, Stream, Streams, place};
-
-/// Writes, of some microseconds each, after which a shard lets other threads have its core.
-const WRITES_IN_A_ROW: u32 = 16;
 
 /// Something to be read from history for a stream.
 #[derive(Debug)]
@@ -292,23 +293,20 @@ impl Shard {
                 }
                 return Ok(());
             }
+            if pulls == TURN_PULLS_MAX {
+                stream.queue_up(&mut self.queue);
+                return Ok(());
+            }
             self.portion.clear();
             match stream.subscription.pull(&view, &mut self.portion) {
-                Pull::Some if pulls < TURN_PULLS_MAX => {
+                Pull::Some => {
                     pulls += 1;
                     self.give_way.wrote();
                     stream.send(&self.portion, now)?;
                 }
-                pull @ (Pull::Some | Pull::Ahead) => {
-                    if matches!(pull, Pull::Some) {
-                        stream.send(&self.portion, now)?;
-                    }
-                    if !stream.full {
-                        stream.queue_up(&mut self.queue);
-                        return Ok(());
-                    }
-                    // Once more, for what a full outlet asks for.
-                    pulls = 0;
+                Pull::Ahead => {
+                    stream.queue_up(&mut self.queue);
+                    return Ok(());
                 }
                 Pull::Page(catchup) => {
                     self.jobs.push(stream.job(Work::Page(catchup)));
@@ -335,16 +333,7 @@ impl Shard {
             Slots::Entries(entries) => entries,
             Slots::Gone => return self.fall_below(),
         };
-        {
-            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            let unknown =
-                |index: &Index| entries.iter().flat_map(|entry| &entry.record.channels).any(|name| !index.knows(name));
-            if unknown(&index) {
-                drop(index);
-                let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-                entries.iter().flat_map(|entry| &entry.record.channels).for_each(|name| index.learn(name));
-            }
-        }
+        self.learn(&entries);
         {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
             self.pass.offer(&index, &mut self.streams, self.log.slot, &entries);
@@ -379,6 +368,18 @@ impl Shard {
         }
     }
 
+    /// Finds out which patterns match the channels of entries, where that isn't known.
+    fn learn(&self, entries: &[Arc<Entry>]) {
+        let names = || entries.iter().flat_map(|entry| &entry.record.channels);
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let is_known = names().all(|name| index.knows(name));
+        drop(index);
+        if !is_known {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            names().for_each(|name| index.learn(name));
+        }
+    }
+
     /// Without streams there is nothing to pass over.
     fn jump(&mut self) {
         let (position, slot) = self.log.window.head();
@@ -396,42 +397,6 @@ impl Shard {
             }
         }
         self.jump();
-    }
-
-    /// Looks at streams whose deadline has come: heartbeats, readers that take nothing.
-    pub(crate) fn tick(&mut self, now: Duration, time_ms: u64) {
-        self.log.recent.forget_before(self.log.window.first());
-        for key in self.wheel.due(now) {
-            let view = self.log.view();
-            let Some(stream) = self.streams.get_mut(key) else { continue };
-            if stream.outlet.is_stalled(now, self.settings.stall_max) {
-                self.close(key, CloseReason::Stalled);
-                continue;
-            }
-            let heartbeat = stream.subscription.heartbeat();
-            // A live stream that was sent nothing for about an interval; one that is behind is sent something anyway.
-            let quiet = now.saturating_sub(stream.sent_at()) + heartbeat / 8 >= heartbeat;
-            if quiet && stream.subscription.is_live() && stream.is_clear() {
-                self.portion.clear();
-                self.portion.push_words(&stream.subscription.ping(time_ms, &view));
-                match stream.send(&self.portion, now) {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        stream.subscription.fall_behind(Mark { next: self.log.slot, sent: self.log.position });
-                        bump(&self.counters.fell_behind);
-                    }
-                    Err(Gone) => {
-                        self.close(key, CloseReason::Left);
-                        continue;
-                    }
-                }
-            }
-            // After the last thing that was sent, and in time to cut a reader that takes nothing.
-            let jitter = 0.95 + 0.05 * (self.random)();
-            let beat = if quiet { now } else { stream.sent_at() } + heartbeat.mul_f64(jitter);
-            let stall = stream.outlet.stalled_at(self.settings.stall_max).unwrap_or(now + self.settings.stall_max / 2);
-            self.wheel.insert(beat.min(stall), key);
-        }
     }
 
     /// The reader of a stream went away, or takes nothing.
@@ -460,23 +425,6 @@ impl Shard {
         self.drained = true;
         for key in self.streams.keys() {
             self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
-        }
-    }
-}
-
-/// Lets other threads have the core now and then. Thousands of writes in a row keep it for many milliseconds, and those who
-/// wait are the log and its publishers, without whom there is nothing to write.
-#[derive(Debug, Default)]
-struct GiveWay {
-    writes: u32,
-}
-
-impl GiveWay {
-    /// A write is about to be done.
-    fn wrote(&mut self) {
-        self.writes = self.writes.wrapping_add(1);
-        if self.writes.is_multiple_of(WRITES_IN_A_ROW) {
-            std::thread::yield_now();
         }
     }
 }

@@ -24,6 +24,10 @@ pub(crate) const PORT: u16 = 8080;
 /// not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that are accepted before those accepted are served: a crowd that comes at once then takes memory a few at a
+/// time, since most are done with HTTP as soon as they are looked at.
+const ACCEPTED_IN_A_ROW: usize = 8;
+
 /// How often a free port is looked for that both loopback addresses have.
 const FREE_PORT_TRIES: usize = 16;
 
@@ -186,6 +190,7 @@ pub(crate) async fn accept(listener: TcpListener, app: Router, room: Room, mut s
     let mut connections = JoinSet::new();
     // What goes on for a while is logged when it begins.
     let (mut was_full, mut has_failed) = (false, false);
+    let mut in_a_row = 0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -207,6 +212,10 @@ pub(crate) async fn accept(listener: TcpListener, app: Router, room: Room, mut s
                     served.await;
                     drop(place);
                 });
+                in_a_row += 1;
+                if in_a_row % ACCEPTED_IN_A_ROW == 0 {
+                    tokio::task::yield_now().await;
+                }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

@@ -7,14 +7,14 @@ use fanfare::cli::Cli;
 
 /// Memory that a crowd of connections or a burst of events took goes back to the system, even where small things that last
 /// lie between large ones that are gone. See `.cargo/config.toml` for its settings.
-#[cfg(not(target_env = "msvc"))]
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     // Without a thread of its own the allocator gives memory back only when it is asked for more.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(feature = "jemalloc", target_os = "linux"))]
     let _ = tikv_jemalloc_ctl::background_thread::write(true);
     match Cli::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,47 @@
+//! What is due at a time and not because something happened: heartbeats, and cuts for readers that take nothing. Outside the
+//! write path, so it comes for a reader that stopped reading, too.
+
+use std::time::Duration;
+
+use super::Shard;
+use super::streams::Gone;
+use crate::portion::Mark;
+use crate::stats::{CloseReason, bump};
+
+impl Shard {
+    /// Looks at streams whose deadline has come: heartbeats, readers that take nothing.
+    pub(crate) fn tick(&mut self, now: Duration, time_ms: u64) {
+        self.log.recent.forget_before(self.log.window.first());
+        for key in self.wheel.due(now) {
+            let view = self.log.view();
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            if stream.outlet.is_stalled(now, self.settings.stall_max) {
+                self.close(key, CloseReason::Stalled);
+                continue;
+            }
+            let heartbeat = stream.subscription.heartbeat();
+            // A live stream that was sent nothing for about an interval; one that is behind is sent something anyway.
+            let quiet = now.saturating_sub(stream.sent_at()) + heartbeat / 8 >= heartbeat;
+            if quiet && stream.subscription.is_live() && stream.is_clear() {
+                self.portion.clear();
+                self.portion.push_words(&stream.subscription.ping(time_ms, &view));
+                match stream.send(&self.portion, now) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        stream.subscription.fall_behind(Mark { next: self.log.slot, sent: self.log.position });
+                        bump(&self.counters.fell_behind);
+                    }
+                    Err(Gone) => {
+                        self.close(key, CloseReason::Left);
+                        continue;
+                    }
+                }
+            }
+            // After the last thing that was sent, and in time to cut a reader that takes nothing.
+            let jitter = 0.95 + 0.05 * (self.random)();
+            let beat = if quiet { now } else { stream.sent_at() } + heartbeat.mul_f64(jitter);
+            let stall = stream.outlet.stalled_at(self.settings.stall_max).unwrap_or(now + self.settings.stall_max / 2);
+            self.wheel.insert(beat.min(stall), key);
+        }
+    }
+}
