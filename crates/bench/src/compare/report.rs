@@ -206,7 +206,7 @@ mod tests {
         let markdown = comparison.to_markdown();
         for part in [
             "**Burst, 1,000 streams**",
-            "| half | 500,000 | 0.50 × | – | 0 | 0.0 / 0.0 | – | 12,345 / 0 / 0 / 0 |",
+            "| half | 500,000 | 0.50 × | – | 0 | 0.0 / 0.0 | – / – / – | 12,345 / 0 / 0 / 0 |",
             "| broken | failed, see below |",
             "broken, burst with 1,000 streams: it fell over.",
             "absent was left out: there is no absent.",
