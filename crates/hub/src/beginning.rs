@@ -80,7 +80,8 @@ impl Beginning {
             && cursor.position < history.window.floor()
         {
             begun.gaps = gaps_for_all(&follows, GapReason::Expired, Some(cursor.position), horizon);
-            begun.catchup = begun.catchup.told(head);
+            // Beyond the horizon floors are known, and their gaps are told as they come.
+            begun.catchup = begun.catchup.told(horizon);
         }
         Ok(begun)
     }

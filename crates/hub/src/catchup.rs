@@ -67,6 +67,8 @@ pub(crate) struct Catchup {
     told: Position,
     /// Gaps up to these were told, for single channels.
     told_of: HashMap<ChannelName, Position>,
+    /// The last gap told for each pattern as a whole. A page that is read again may find another channel within it.
+    told_for: HashMap<Pattern, (Position, Position)>,
     /// Patterns whose `restart` gap was told.
     restart_told: HashSet<GapScope>,
     /// Whether the stream was level with the log before; a gap is then its own slowness.
@@ -102,6 +104,7 @@ impl Catchup {
             backfill: None,
             told: Position::ORIGIN,
             told_of: HashMap::new(),
+            told_for: HashMap::new(),
             restart_told: HashSet::new(),
             running,
         }
@@ -358,7 +361,14 @@ impl Catchup {
                 gap.to = gap.to.max(floor);
             }
         }
-        page.gaps.extend(gap);
+        let is_new = |gap: &Gap| {
+            let covers = |(from, to): &(Position, Position)| gap.from.is_some_and(|at| *from <= at) && gap.to <= *to;
+            !self.told_for.get(pattern).is_some_and(covers)
+        };
+        if let Some(gap) = gap.filter(is_new) {
+            self.told_for.insert(pattern.clone(), (gap.from.unwrap_or_default(), gap.to));
+            page.gaps.push(gap);
+        }
     }
 
     /// Tells, once, that a crash took what channels of a pattern had in memory. Which channels those were nobody knows.

@@ -66,7 +66,7 @@ pub(crate) enum Work {
 
 /// What was read.
 pub(crate) enum Answer {
-    Begin(Result<Beginning, CatchupError>),
+    Begin(Result<Box<Beginning>, CatchupError>),
     Page(Result<(Page, Box<Catchup>), CatchupError>),
 }
 
@@ -227,7 +227,7 @@ impl Shard {
         let failed = match answer {
             Answer::Begin(Ok(beginning)) => {
                 beginning.gaps.iter().for_each(|gap| self.counters.gap(gap.reason));
-                stream.subscription.begin(beginning, &view);
+                stream.subscription.begin(*beginning, &view);
                 None
             }
             Answer::Page(Ok((page, catchup))) => {

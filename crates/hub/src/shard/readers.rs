@@ -66,7 +66,9 @@ impl Work {
     /// Reads it.
     pub(crate) fn run(self, history: &History) -> Answer {
         match self {
-            Self::Begin(follows, last, head) => Answer::Begin(Beginning::find(history, follows, last, head)),
+            Self::Begin(follows, last, head) => {
+                Answer::Begin(Beginning::find(history, follows, last, head).map(Box::new))
+            }
             Self::Page(mut catchup) => {
                 let (head, _) = history.window.head();
                 Answer::Page(catchup.page(history, head).map(|page| (page, catchup)))
