@@ -78,6 +78,10 @@ impl PatternIndex {
             return;
         }
         self.patterns.remove(at);
+        if self.patterns.is_empty() {
+            *self = Self::default();
+            return;
+        }
         self.keys.remove(pattern);
         let prefix = pattern.literal_prefix();
         if let Some(of_prefix) = self.by_prefix.get_mut(prefix) {
@@ -91,9 +95,6 @@ impl PatternIndex {
                     }
                 }
             }
-        }
-        if self.patterns.is_empty() {
-            *self = Self::default();
         }
         let mut touched = 0;
         for (_, keys) in beginning_with(&mut self.matched, prefix).take(TOUCHED_MAX + 1) {

@@ -62,7 +62,6 @@ pub struct Subscribe {
 #[must_use = "a reservation that is dropped opens nothing"]
 pub struct Reservation {
     hub: Hub,
-    id: StreamId,
     follows: Arc<Follows>,
     style: Style,
     last: LastEventId,
@@ -73,7 +72,7 @@ pub struct Reservation {
 
 impl std::fmt::Debug for Reservation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reservation").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Reservation").field("id", &self.style.stream).finish_non_exhaustive()
     }
 }
 
@@ -126,13 +125,12 @@ impl Hub {
             None | Some("") => LastEventId::None,
             Some(id) => id.parse().map_or(LastEventId::Foreign, LastEventId::Cursor),
         };
-        let id = StreamId(rand::random());
         let heartbeat_ms = self.heartbeat_of(&follows).as_millis().try_into().unwrap_or(u32::MAX);
-        let style = Style { stream: id, form, hello, beat: heartbeat, heartbeat_ms };
+        let style = Style { stream: StreamId(rand::random()), form, hello, beat: heartbeat, heartbeat_ms };
         // "Now" is now, and not when somebody gets round to finding out where the stream begins.
         let head = self.0.history.window.head();
         let follows = self.0.follows.share(follows);
-        Ok(Reservation { hub: self.clone(), id, follows, style, last, head, place })
+        Ok(Reservation { hub: self.clone(), follows, style, last, head, place })
     }
 
     /// How many streams are open, or about to be.
@@ -165,7 +163,7 @@ impl Hub {
 impl Reservation {
     /// The stream's id, which its hello frame tells too.
     pub fn id(&self) -> String {
-        self.id.to_string()
+        self.style.stream.to_string()
     }
 
     /// Opens the stream as something to be read. Its first bytes are there at once.
@@ -183,7 +181,7 @@ impl Reservation {
     }
 
     fn open(self, outlet: Outlet, head: &[u8]) -> Option<Arc<Inbox>> {
-        let Self { hub, follows, style, last, head: (position, slot), place, .. } = self;
+        let Self { hub, follows, style, last, head: (position, slot), place } = self;
         let words = [head, &opening(hub.jittered_retry())].concat();
         let subscription = Subscription::new(follows, style, slot, &words);
         bump(&hub.0.counters.opened);

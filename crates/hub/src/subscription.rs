@@ -233,9 +233,9 @@ impl Subscription {
     /// How far the stream has come.
     pub(crate) fn cursor(&self, view: &View<'_>) -> Cursor {
         match &self.place {
-            Place::History(way) if way.backfill_upto.is_some() => way.cursor(self.sent, view),
+            Place::History(way) => way.cursor(self.sent, view),
             Place::Live => view.epochs.cursor(view.position.max(self.sent), None),
-            Place::Beginning | Place::History(_) | Place::Window { .. } => view.epochs.cursor(self.sent, None),
+            Place::Beginning | Place::Window { .. } => view.epochs.cursor(self.sent, None),
         }
     }
 
@@ -309,14 +309,7 @@ impl Subscription {
         } else if let Slots::Entries(entries) = view.window.entries(slot, count, PULL_BYTES_MAX) {
             self.take(slot, entries.iter(), portion);
         } else {
-            let Place::Window { buried, .. } =
-                std::mem::replace(&mut self.place, Place::History(Box::new(Way::waiting())))
-            else {
-                return Pull::Some;
-            };
-            // What gaps were told of is not told again.
-            let resume = || Box::new(Catchup::resume(self.follows.clone(), self.sent, true));
-            return Pull::Page(buried.map_or_else(resume, |catchup| catchup.resumed(self.sent)));
+            return Pull::Page(self.leave_window());
         }
         Pull::Some
     }
@@ -410,8 +403,16 @@ impl Subscription {
             return None;
         }
         self.sent = self.sent.max(position);
-        self.place = Place::History(Box::new(Way::waiting()));
-        Some(Box::new(Catchup::resume(self.follows.clone(), self.sent, true)))
+        Some(self.leave_window())
+    }
+
+    /// The window doesn't reach back to here: on from history. What gaps were told of is not told again.
+    fn leave_window(&mut self) -> Box<Catchup> {
+        let resume = || Box::new(Catchup::resume(self.follows.clone(), self.sent, true));
+        match std::mem::replace(&mut self.place, Place::History(Box::new(Way::waiting()))) {
+            Place::Window { buried: Some(catchup), .. } => catchup.resumed(self.sent),
+            Place::Beginning | Place::History(_) | Place::Window { buried: None, .. } | Place::Live => resume(),
+        }
     }
 
     /// A sign of life. In its plain form a comment, or, where the cursor has moved far since the client last heard of it, or
