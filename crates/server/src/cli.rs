@@ -1,9 +1,12 @@
-//! The command line: `fanfare serve`, `fanfare publish`, `fanfare subscribe`. A command is a file with its arguments.
+//! The command line: `fanfare serve`, `publish`, `subscribe`, `config`, `completions`. A command is a file with its arguments.
 
 use clap::{Parser, Subcommand};
 
+mod completions;
+mod config;
 mod publish;
 mod serve;
+mod settings;
 mod subscribe;
 
 /// Self-hosted real-time server: publish with one POST, listen over Server-Sent Events, resume exactly.
@@ -16,7 +19,7 @@ pub struct Cli {
     command: Option<Command>,
 
     #[command(flatten)]
-    serve: serve::Arguments,
+    serve: settings::Arguments,
 }
 
 const EXAMPLES: &str = "\
@@ -25,16 +28,23 @@ Examples:
   curl -N 'localhost:8080/events?channel=news'   listen
   curl -d hello localhost:8080/channels/news     publish
   fanfare subscribe news --since last:10         listen from the shell, for ever
-  fanfare publish news hello                     publish from the shell";
+  fanfare publish news hello                     publish from the shell
+  fanfare --config hub.toml --listen [::]:80     serve with settings; flags win
+  fanfare config show                            what counts, and where it is from";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve: take events and give them to all that listen.
-    Serve(serve::Arguments),
+    Serve(settings::Arguments),
     /// Publish an event to a running server.
     Publish(publish::Arguments),
     /// Listen to a running server and print what arrives.
     Subscribe(subscribe::Arguments),
+    /// Check, show or explain the settings.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print a script that completes this command line in a shell.
+    Completions(completions::Arguments),
 }
 
 impl Cli {
@@ -48,6 +58,11 @@ impl Cli {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Publish(arguments) => publish::run(arguments).await,
             Command::Subscribe(arguments) => subscribe::run(arguments).await,
+            Command::Config(command) => config::run(&command),
+            Command::Completions(arguments) => {
+                completions::run(&arguments);
+                Ok(())
+            }
         }
     }
 }

@@ -1,14 +1,18 @@
 //! The door: what all routes share. The hub behind it, its settings, and what it counts.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fanfare_hub::{Clock, Hub, SystemClock};
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::error::{ApiError, Code};
+use crate::host::{Host, Origin};
 use crate::limits::READS_MAX;
 
 /// Who may come through the door.
@@ -23,14 +27,36 @@ use crate::limits::READS_MAX;
 ///     ..Default::default()
 /// };
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct DoorConfig {
+    /// Whether to listen on addresses that other machines can reach, and to answer to any IP address in `Host`.
+    pub allow_anyone: bool,
     /// Names beside the loopback ones that may stand in `Host`, with any port.
+    #[serde(deserialize_with = "hosts")]
     pub allow_hosts: Vec<String>,
     /// Origins beside the loopback ones and the server's own whose pages may use the hub, exactly as browsers send them.
+    #[serde(deserialize_with = "origins")]
     pub allow_origins: Vec<String>,
-    /// Whether any IP address may stand in `Host`: for machines that are reached by address.
-    pub allow_anyone: bool,
+}
+
+fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let hosts = Vec::<String>::deserialize(deserializer)?;
+    match hosts.iter().find(|host| Host::parse(host).is_none()) {
+        Some(host) => Err(D::Error::custom(format!("{host:?} must be a name or an address without a port"))),
+        None => Ok(hosts),
+    }
+}
+
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let origins = Vec::<String>::deserialize(deserializer)?;
+    let is_origin = |text: &String| Origin::parse(text).is_some() && *text == text.to_ascii_lowercase();
+    match origins.iter().find(|text| !is_origin(text)) {
+        Some(text) => Err(D::Error::custom(format!(
+            "{text:?} must look as browsers send it: https://www.example.com, in lower case, no path"
+        ))),
+        None => Ok(origins),
+    }
 }
 
 /// What all routes share. Cheap to clone.
@@ -39,7 +65,8 @@ pub(crate) struct Door(Arc<Shared>);
 
 struct Shared {
     hub: Hub,
-    config: DoorConfig,
+    /// Replaced as a whole by [`Door::reload`].
+    config: RwLock<Arc<DoorConfig>>,
     /// Refusals by the place of their code in [`Code::ALL`].
     refusals: Vec<AtomicU64>,
     /// Bounds the reads that block a thread.
@@ -52,6 +79,7 @@ impl Door {
     pub(crate) fn new(hub: Hub, config: DoorConfig) -> Self {
         let refusals = Code::ALL.iter().map(|_| AtomicU64::new(0)).collect();
         let reads = Arc::new(Semaphore::new(READS_MAX));
+        let config = RwLock::new(Arc::new(config));
         Self(Arc::new(Shared { hub, config, refusals, reads, clock: SystemClock::default() }))
     }
 
@@ -61,8 +89,13 @@ impl Door {
     }
 
     /// Who may come in.
-    pub(crate) fn config(&self) -> &DoorConfig {
-        &self.0.config
+    pub(crate) fn config(&self) -> Arc<DoorConfig> {
+        self.0.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes who may come in, from the next request on.
+    pub(crate) fn reload(&self, config: DoorConfig) {
+        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// How long the door has been there.

@@ -33,9 +33,10 @@ enum From {
 /// The middleware.
 pub(crate) async fn guard(State(door): State<Door>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let config = door.config();
     let host = check_size(&uri, request.headers()).and_then(|()| host_of(&uri, request.headers()));
-    let from = origin_of(request.headers(), host.as_ref().ok(), door.config());
-    let answer = match host.and_then(|host| admit(&host, &from, uri.path(), door.config())) {
+    let from = origin_of(request.headers(), host.as_ref().ok(), &config);
+    let answer = match host.and_then(|host| admit(&host, &from, uri.path(), &config)) {
         Err(error) => error.into_response(),
         Ok(()) if is_preflight(&method, request.headers()) => preflight(),
         Ok(()) => next.run(request).await,

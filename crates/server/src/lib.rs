@@ -28,6 +28,7 @@ mod body;
 mod channel_arg;
 pub mod cli;
 mod client;
+pub mod config;
 mod connection;
 mod door;
 mod duration;
@@ -54,6 +55,7 @@ use axum::middleware::from_fn_with_state;
 pub use fanfare_hub as hub;
 use fanfare_hub::Hub;
 
+pub use crate::config::Config;
 pub use crate::door::DoorConfig;
 pub use crate::error::{ApiError, Code};
 pub use crate::listener::{Listen, ListenError};
@@ -76,7 +78,6 @@ pub fn router_with(hub: Hub, config: DoorConfig) -> Router {
 }
 
 /// The whole of the binary's application: the interface, the page, and an answer for all other paths.
-pub(crate) fn app(hub: Hub, config: DoorConfig) -> Router {
-    let door = Door::new(hub, config);
+pub(crate) fn app(door: Door) -> Router {
     routes::api().merge(routes::page()).layer(from_fn_with_state(door.clone(), guard::guard)).with_state(door)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use fanfare_hub::Hub;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -32,7 +33,8 @@ const ACCEPTED_IN_A_ROW: usize = 8;
 const FREE_PORT_TRIES: usize = 16;
 
 /// Where to listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Listen {
     /// `localhost:PORT`: both loopback addresses, with the same port. Port 0 takes one that is free.
     Localhost(u16),
@@ -54,6 +56,20 @@ impl FromStr for Listen {
             Some(port) => port.parse().map(Self::Localhost).map_err(|_| refused()),
             None => text.parse().map(Self::Address).map_err(|_| refused()),
         }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = NotAnAddress;
+
+    fn try_from(text: String) -> Result<Self, NotAnAddress> {
+        text.parse()
+    }
+}
+
+impl From<Listen> for String {
+    fn from(listen: Listen) -> Self {
+        listen.to_string()
     }
 }
 
@@ -82,7 +98,7 @@ pub enum ListenError {
     /// The address is open to others, which nobody allowed.
     #[error(
         "{0} can be reached from other machines, and everyone who reaches it may publish and listen; \
-         say --allow-anyone if that is meant"
+         say --allow-anyone (`door.allow_anyone = true`) if that is meant"
     )]
     OpenToAnyone(SocketAddr),
     /// Somebody else has the port.

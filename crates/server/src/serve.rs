@@ -1,42 +1,20 @@
 //! The whole life of a server: bind, open, serve, drain, join.
 //!
-//! [`serve()`] reads like a list. It returns once everything that it started has ended: connections, tasks, threads.
+//! [`Server::start`] and [`Server::stop`] read like lists. Once a server is stopped, everything that it started has ended:
+//! connections, tasks, threads.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use fanfare_hub::{HistoryLimits, Hub, HubConfig, NameError, OpenError, Pattern, Rule};
+use fanfare_hub::{Hub, HubConfig, NameError, OpenError};
 use tokio::task::JoinSet;
 
-use crate::limits::{CONNECTIONS_BESIDE_STREAMS, STREAMS_MAX};
-use crate::listener::{self, Listen, ListenError, PORT, Room};
-use crate::stop::stop;
-use crate::{DoorConfig, summary, system};
-
-/// What a server is made of.
-#[derive(Clone, Debug)]
-pub struct ServeConfig {
-    /// Where it listens.
-    pub listen: Vec<Listen>,
-    /// Where its data is; made, for its owner alone, if it isn't there.
-    pub data: PathBuf,
-    /// Who may come in.
-    pub door: DoorConfig,
-    /// How many streams there may be; further ones are told to come back later.
-    pub streams_max: usize,
-}
-
-impl Default for ServeConfig {
-    fn default() -> Self {
-        Self {
-            listen: vec![Listen::Localhost(PORT)],
-            data: "fanfare-data".into(),
-            door: DoorConfig::default(),
-            streams_max: STREAMS_MAX,
-        }
-    }
-}
+use crate::config::{Config, changed, keys};
+use crate::door::Door;
+use crate::limits::CONNECTIONS_BESIDE_STREAMS;
+use crate::listener::{self, ListenError, Room};
+use crate::stop::{Stop, stop};
+use crate::{summary, system};
 
 /// Why a server did not come to life.
 #[derive(Debug, thiserror::Error)]
@@ -55,44 +33,81 @@ pub enum ServeError {
     Rule(#[from] NameError),
 }
 
-/// Serves until `until` is ready, then ends in order: streams are sent away with a time to come back, requests that are
-/// being answered are finished, the log is closed.
-///
-/// Writes one line `listening on http://…` per address to the standard output once it accepts connections.
-///
-/// # Errors
-///
-/// When it can't begin: an address is taken, or the data folder can't be used.
-pub async fn serve(config: ServeConfig, until: impl Future<Output = ()>) -> Result<(), ServeError> {
-    let listeners = listener::bind(&config.listen, config.door.allow_anyone)?;
-    let hub_config = HubConfig { rules: vec![system_rule()?], streams_max: config.streams_max, ..HubConfig::default() };
-    let connections_max = hub_config.streams_max + CONNECTIONS_BESIDE_STREAMS;
-    let hub = open(config.data.clone(), hub_config).await?;
-    let app = crate::app(hub.clone(), config.door);
-    let urls = listener::urls(&listeners);
+/// A server that runs.
+pub struct Server {
+    /// What it was started with, and what was changed since.
+    config: Config,
+    hub: Hub,
+    door: Door,
+    /// Tells all tasks to end.
+    stop: Stop,
+    tasks: JoinSet<()>,
+}
 
-    let (tell, told) = stop();
-    let room = Room::new(hub.clone(), connections_max);
-    let mut tasks = JoinSet::new();
-    for listener in listeners {
-        tasks.spawn(listener::accept(listener, app.clone(), room.clone(), told.clone()));
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
     }
-    tasks.spawn(system::publish(hub.clone(), config.data.clone(), told.clone()));
-    tasks.spawn(summary::log(hub.clone(), told));
-    announce(&urls);
+}
 
-    until.await;
-    tracing::info!(streams = hub.stats().streams, "stopping");
-    hub.drain();
-    tell.now();
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a task of the server did not end in order");
+impl Server {
+    /// Starts a server. Writes one line `listening on http://…` per address to the standard output once it accepts
+    /// connections.
+    ///
+    /// # Errors
+    ///
+    /// When an address is taken, or the data folder can't be used.
+    pub async fn start(config: Config) -> Result<Self, ServeError> {
+        let listeners = listener::bind(&config.listen, config.door.allow_anyone)?;
+        let hub = open(config.storage.folder.clone(), config.hub()?).await?;
+        let door = Door::new(hub.clone(), config.door.clone());
+        let app = crate::app(door.clone());
+        let urls = listener::urls(&listeners);
+
+        let (stop, stopped) = stop();
+        let room = Room::new(hub.clone(), config.streams.max + CONNECTIONS_BESIDE_STREAMS);
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn(listener::accept(listener, app.clone(), room.clone(), stopped.clone()));
         }
+        tasks.spawn(system::publish(hub.clone(), config.storage.folder.clone(), stopped.clone()));
+        tasks.spawn(summary::log(hub.clone(), stopped));
+        announce(&urls);
+        Ok(Self { config, hub, door, stop, tasks })
     }
-    hub.close().await;
-    tracing::info!("stopped");
-    Ok(())
+
+    /// Takes over those of these settings that can change while a server runs; no stream is dropped. What needs a restart is
+    /// told in the log, and stays as it is.
+    pub fn reload(&mut self, config: Config) {
+        let keys = keys();
+        let needs_restart = |path: &String| path == "rule" || keys.iter().any(|key| key.path == *path && key.restart);
+        let (waiting, done): (Vec<_>, Vec<_>) = changed(&self.config, &config).into_iter().partition(needs_restart);
+        self.door.reload(config.door.clone());
+        tracing::info!(changed = done.join(", "), "settings were read again");
+        if !waiting.is_empty() {
+            tracing::warn!(
+                settings = waiting.join(", "),
+                "these settings need a restart, and are as before until then"
+            );
+        }
+        self.config = config;
+    }
+
+    /// Ends it in order: streams are sent away with a time to come back, requests that are being answered are finished, the
+    /// log is closed.
+    pub async fn stop(mut self) {
+        tracing::info!(streams = self.hub.stats().streams, "stopping");
+        self.hub.drain();
+        self.stop.now();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task of the server did not end in order");
+            }
+        }
+        drop(self.door);
+        self.hub.close().await;
+        tracing::info!("stopped");
+    }
 }
 
 /// Opens the hub. Reading back its log may take a moment, which blocks a thread.
@@ -113,12 +128,6 @@ fn make_folder(folder: &Path) -> Result<(), ServeError> {
     builder.create(folder).map_err(|error| ServeError::Folder(folder.to_owned(), error))
 }
 
-/// What holds for the hub's own channels: an hour of figures, one every two seconds.
-fn system_rule() -> Result<Rule, NameError> {
-    let history = HistoryLimits { count_max: 1_800, age_max: Duration::from_hours(1), ..HistoryLimits::default() };
-    Ok(Rule::new(Pattern::new("@system/*")?).history(history))
-}
-
 /// Tells who started us where we listen. Scripts and tests read these lines, so they leave at once.
 fn announce(urls: &[String]) {
     let mut out = std::io::stdout().lock();
@@ -132,14 +141,20 @@ fn announce(urls: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Listen;
+
+    fn config(folder: &Path) -> Config {
+        let mut config = Config { listen: vec![Listen::Localhost(0)], ..Config::default() };
+        config.storage.folder = folder.to_owned();
+        config
+    }
 
     #[tokio::test]
     async fn a_server_comes_and_goes() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("made/for us");
-        let config = ServeConfig { listen: vec![Listen::Localhost(0)], data: data.clone(), ..ServeConfig::default() };
-        serve(config.clone(), std::future::ready(())).await.unwrap();
-        serve(config, std::future::ready(())).await.expect("the folder was let go");
+        Server::start(config(&data)).await.unwrap().stop().await;
+        Server::start(config(&data)).await.expect("the folder was let go").stop().await;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -151,9 +166,7 @@ mod tests {
     async fn a_folder_in_use_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::open(folder.path()).unwrap();
-        let data = folder.path().to_owned();
-        let config = ServeConfig { listen: vec![Listen::Localhost(0)], data, ..ServeConfig::default() };
-        let error = serve(config, std::future::ready(())).await.unwrap_err();
+        let error = Server::start(config(folder.path())).await.unwrap_err();
         assert!(matches!(&error, ServeError::Open(path, _) if path == folder.path()), "{error}");
         hub.close().await;
     }

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::door::DoorConfig;
+use crate::door::{Door, DoorConfig};
 
 /// A hub with its door, on a folder that goes with it.
 pub(crate) struct TestDoor {
@@ -34,7 +34,7 @@ impl TestDoor {
     pub(crate) fn with(config: HubConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::open_with(folder.path(), HubConfig { shards: 1, ..config }).unwrap();
-        Self { router: crate::app(hub.clone(), DoorConfig::default()), hub, _folder: folder }
+        Self { router: crate::app(Door::new(hub.clone(), DoorConfig::default())), hub, _folder: folder }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -1,88 +1,47 @@
-//! `fanfare serve`: reads the settings, serves until a signal says to stop.
-
-use std::path::PathBuf;
+//! `fanfare serve`: reads the settings, serves until a signal says to stop, reads the settings again when one says so.
 
 use anyhow::Context;
-use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
-use crate::DoorConfig;
-use crate::host::{Host, Origin};
-use crate::limits::{CONNECTIONS_BESIDE_STREAMS, STREAMS_MAX};
-use crate::listener::Listen;
+use super::settings::Arguments;
+use crate::config::{Loaded, Sources};
+use crate::limits::CONNECTIONS_BESIDE_STREAMS;
 use crate::open_files;
-use crate::serve::{ServeConfig, serve};
+use crate::serve::Server;
 
 /// The status of a process that was interrupted, by the shell's convention.
 const INTERRUPTED: i32 = 130;
 
-#[derive(Args, Debug)]
-pub(super) struct Arguments {
-    /// Where to listen; may be repeated. `localhost:PORT` is both loopback addresses, IPv4 and IPv6; port 0 takes a free one
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "FANFARE_LISTEN",
-        value_delimiter = ',',
-        default_value = "localhost:8080"
-    )]
-    listen: Vec<Listen>,
-
-    /// The folder of the data; made if it isn't there
-    #[arg(long, value_name = "FOLDER", env = "FANFARE_DATA", default_value = "fanfare-data")]
-    data: PathBuf,
-
-    /// A name, beside localhost, by which this server may be called; may be repeated
-    #[arg(long, value_name = "NAME", value_parser = host)]
-    allow_host: Vec<String>,
-
-    /// An origin, `https://` and a name, whose pages may publish and listen; may be repeated
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
-    allow_origin: Vec<String>,
-
-    /// Listen on addresses that other machines can reach, and answer to any IP address
-    #[arg(long)]
-    allow_anyone: bool,
-
-    /// How many streams there may be; further ones are told to come back later
-    #[arg(long, value_name = "COUNT", env = "FANFARE_STREAMS_MAX", default_value_t = STREAMS_MAX)]
-    streams_max: usize,
-}
-
-fn host(text: &str) -> Result<String, &'static str> {
-    Host::parse(text).map(|_| text.to_owned()).ok_or("must be a name or an address without a port")
-}
-
-fn origin(text: &str) -> Result<String, &'static str> {
-    let is_origin = Origin::parse(text).is_some() && text == text.to_ascii_lowercase();
-    is_origin
-        .then(|| text.to_owned())
-        .ok_or("must look as browsers send it: https://www.example.com, in lower case, no path")
-}
-
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let sources = arguments.sources()?;
+    let Loaded { config, file, .. } = sources.read()?;
     log_to_stderr();
-    let Arguments { listen, data, allow_host, allow_origin, allow_anyone, streams_max } = arguments;
-    open_files::allow(streams_max + CONNECTIONS_BESIDE_STREAMS);
-    let door = DoorConfig { allow_hosts: allow_host, allow_origins: allow_origin, allow_anyone };
+    if let Some(file) = file {
+        tracing::info!(file = %file.display(), "settings were read");
+    }
+    open_files::allow(config.streams.max + CONNECTIONS_BESIDE_STREAMS);
     let mut signals = Signals::new().context("signals can't be received")?;
-    let (stop, stopped) = oneshot::channel();
-    let mut stop = Some(stop);
-    let mut life = std::pin::pin!(serve(ServeConfig { listen, data, door, streams_max }, async {
-        let _ = stopped.await;
-    }));
+    let mut server = Server::start(config).await?;
+    while signals.next().await == Word::Reload {
+        reload(&sources, &mut server);
+    }
+    let mut stopping = std::pin::pin!(server.stop());
     loop {
         tokio::select! {
-            ended = &mut life => return Ok(ended?),
-            () = signals.next() => match stop.take() {
-                Some(stop) => {
-                    let _ = stop.send(());
-                }
-                // Whoever asks twice means it. What was acknowledged is on disk.
-                None => std::process::exit(INTERRUPTED),
-            },
+            () = &mut stopping => return Ok(()),
+            // Whoever asks twice means it. What was acknowledged is on disk.
+            word = signals.next() => if word == Word::Stop { std::process::exit(INTERRUPTED) },
+        }
+    }
+}
+
+/// Reads the settings again. A mistake in them must not stop a server that runs.
+fn reload(sources: &Sources, server: &mut Server) {
+    match sources.read() {
+        Ok(Loaded { config, .. }) => server.reload(config),
+        Err(error) => {
+            tracing::error!("the settings can't be used, and are as before: {:#}", anyhow::Error::from(error));
         }
     }
 }
@@ -100,22 +59,37 @@ fn log_to_stderr() {
         .try_init();
 }
 
-/// The two signals that mean stop.
+/// What a signal says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// `SIGINT` or `SIGTERM`.
+    Stop,
+    /// `SIGHUP`.
+    Reload,
+}
+
+/// The signals that mean something to us.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    /// Waits for either.
-    async fn next(&mut self) {
+    /// Waits for the next.
+    async fn next(&mut self) -> Word {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Word::Stop,
+            _ = self.terminate.recv() => Word::Stop,
+            _ = self.hangup.recv() => Word::Reload,
         }
     }
 }

@@ -1,0 +1,142 @@
+//! The settings of a server: one [`Config`] made of the rooms' sections, as they stand in the file `fanfare.toml`.
+//!
+//! What is said more closely counts: a flag over the environment over the file over the default ([`Sources`]). A section is
+//! a struct whose fields' documentation, types and defaults are help and reference page, too ([`keys`]). Everything is read
+//! and checked before a port is bound. What the settings do, the rooms know; nothing here acts on them.
+
+use std::time::Duration;
+
+use fanfare_hub::{HistoryLimits, HubConfig, NameError, Pattern, Rule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod byte_size;
+mod drain;
+mod error;
+mod keys;
+mod reference;
+mod rule;
+mod sources;
+mod span;
+mod storage;
+mod streams;
+
+pub use self::byte_size::ByteSize;
+pub use self::drain::DrainConfig;
+pub use self::error::ConfigError;
+pub use self::keys::{Key, changed, keys};
+pub use self::reference::reference;
+pub use self::rule::{HistoryConfig, RuleConfig};
+pub use self::sources::{Loaded, Said, Sources};
+pub use self::span::Span;
+pub use self::storage::StorageConfig;
+pub use self::streams::StreamsConfig;
+use crate::DoorConfig;
+use crate::listener::{Listen, PORT};
+
+/// All settings of a server. The default serves a developer on the machine itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen. `localhost:PORT` is both loopback addresses, IPv4 and IPv6; port 0 takes a free one.
+    #[schemars(with = "Vec<String>", extend("x-restart" = true))]
+    pub listen: Vec<Listen>,
+    /// Who may come in.
+    pub door: DoorConfig,
+    /// What a stop does with those who are there.
+    pub drain: DrainConfig,
+    /// Where events are kept.
+    pub storage: StorageConfig,
+    /// What holds for all streams.
+    pub streams: StreamsConfig,
+    /// What holds for the channels that a pattern matches. The first rule that matches a channel counts; a channel that none
+    /// matches has all defaults.
+    #[serde(rename = "rule")]
+    #[schemars(extend("x-restart" = true))]
+    pub rules: Vec<RuleConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::Localhost(PORT)],
+            door: DoorConfig::default(),
+            drain: DrainConfig::default(),
+            storage: StorageConfig::default(),
+            streams: StreamsConfig::default(),
+            rules: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what no section can check alone.
+    ///
+    /// # Errors
+    ///
+    /// The key, and what is wrong with it.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.listen.is_empty() {
+            return Err(("listen", "is empty; a server must listen somewhere".into()));
+        }
+        self.streams.check()?;
+        self.drain.check()
+    }
+
+    /// The engine's part.
+    ///
+    /// # Errors
+    ///
+    /// When a built-in pattern is wrong, which a test excludes.
+    pub(crate) fn hub(&self) -> Result<HubConfig, NameError> {
+        Ok(HubConfig {
+            rules: self.hub_rules()?,
+            streams_max: self.streams.max,
+            shards: self.streams.threads,
+            readers: self.storage.readers,
+            window_bytes: self.storage.window.bytes() as usize,
+            cursor_age_max: self.storage.cursor_age_max.duration(),
+            stall_max: self.streams.stall_max.duration(),
+            retry: (self.streams.retry_min.duration(), self.streams.retry_max.duration()),
+            bye_retry: (self.drain.retry_min.duration(), self.drain.retry_max.duration()),
+            ..HubConfig::default()
+        })
+    }
+
+    /// The rules, and after them what holds for the hub's own channels unless a rule says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When a built-in pattern is wrong, which a test excludes.
+    pub(crate) fn hub_rules(&self) -> Result<Vec<Rule>, NameError> {
+        // An hour of figures, one every two seconds.
+        let history = HistoryLimits { count_max: 1_800, age_max: Duration::from_hours(1), ..HistoryLimits::default() };
+        let system = Rule::new(Pattern::new("@system/*")?).history(history);
+        Ok(self.rules.iter().map(RuleConfig::rule).chain([system]).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_sound_and_the_same_as_the_hubs() {
+        let config = Config::default();
+        assert_eq!(config.check(), Ok(()));
+        let (hub, default) = (config.hub().unwrap(), HubConfig::default());
+        assert_eq!(hub.streams_max, default.streams_max);
+        assert_eq!(
+            (hub.shards, hub.readers, hub.window_bytes),
+            (default.shards, default.readers, default.window_bytes)
+        );
+        assert_eq!((hub.cursor_age_max, hub.stall_max), (default.cursor_age_max, default.stall_max));
+        assert_eq!((hub.retry, hub.bye_retry), (default.retry, default.bye_retry));
+    }
+
+    #[test]
+    fn settings_survive_being_written_and_read() {
+        let text = toml::to_string(&Config::default()).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
+    }
+}

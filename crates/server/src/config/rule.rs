@@ -1,0 +1,124 @@
+//! `[[rule]]`: what holds for the channels that a pattern matches.
+
+use fanfare_hub::{Durability, HistoryLimits, Overflow, Pattern, Rule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{ByteSize, Span};
+
+/// What holds for the channels that a pattern matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleConfig {
+    /// Which channels: a name in which `*` stands for any run of characters.
+    #[serde(with = "pattern")]
+    #[schemars(with = "String")]
+    pub pattern: Pattern,
+    /// How safe an acknowledged event is. `durable`: on disk. `memory`: until a restart. `transient`: not kept at all, and
+    /// never missed.
+    #[serde(default = "durable", with = "DurabilityName")]
+    #[schemars(with = "DurabilityName")]
+    pub durability: Durability,
+    /// How often a stream of these channels is sent a sign of life if there is nothing else to send.
+    #[serde(default = "heartbeat")]
+    pub heartbeat: Span,
+    /// How much is kept.
+    #[serde(default)]
+    pub history: HistoryConfig,
+    /// What happens to a stream that is so slow that history no longer has what it is to get next. `skip`: it is told a gap
+    /// and goes on. `close`: it is ended.
+    #[serde(default, with = "OverflowName")]
+    #[schemars(with = "OverflowName")]
+    pub overflow: Overflow,
+}
+
+/// How much of a channel is kept. The first limit that is reached counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryConfig {
+    /// How long an event is kept.
+    pub age_max: Span,
+    /// Bytes kept, each event with about 160 bytes of overhead.
+    pub bytes_max: ByteSize,
+    /// Events kept.
+    pub count_max: u64,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        let HistoryLimits { count_max, age_max, bytes_max } = HistoryLimits::default();
+        Self { age_max: Span::new(age_max), bytes_max: ByteSize::new(bytes_max), count_max }
+    }
+}
+
+impl RuleConfig {
+    /// The rule as the engine has it.
+    pub(crate) fn rule(&self) -> Rule {
+        let HistoryConfig { age_max, bytes_max, count_max } = self.history;
+        Rule {
+            pattern: self.pattern.clone(),
+            durability: self.durability,
+            history: HistoryLimits { count_max, age_max: age_max.duration(), bytes_max: bytes_max.bytes() },
+            overflow: self.overflow,
+            heartbeat: self.heartbeat.duration(),
+        }
+    }
+}
+
+fn durable() -> Durability {
+    Durability::Durable
+}
+
+fn heartbeat() -> Span {
+    Span::new(fanfare_hub::rule::HEARTBEAT)
+}
+
+/// The words for a [`Durability`].
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Durability", rename_all = "snake_case")]
+enum DurabilityName {
+    Durable,
+    Memory,
+    Transient,
+}
+
+/// The words for an [`Overflow`].
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Overflow", rename_all = "snake_case")]
+enum OverflowName {
+    Skip,
+    Close,
+}
+
+/// A pattern as text.
+mod pattern {
+    use serde::de::Error as _;
+
+    use super::{Deserialize, Deserializer, Pattern, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(pattern: &Pattern, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(pattern.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Pattern::new(&text).map_err(|error| D::Error::custom(format!("the pattern {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_has_defaults_for_all_but_its_pattern() {
+        let rule: RuleConfig = toml::from_str("pattern = 'chat:*'").unwrap();
+        assert_eq!(rule.rule(), Rule::new(Pattern::new("chat:*").unwrap()));
+        let text = "pattern = 'a*'\ndurability = 'memory'\noverflow = 'close'\nheartbeat = '5s'\nhistory.count_max = 7";
+        let rule = toml::from_str::<RuleConfig>(text).unwrap().rule();
+        assert_eq!((rule.durability, rule.overflow, rule.history.count_max), (Durability::Memory, Overflow::Close, 7));
+        assert_eq!(rule.history.age_max, HistoryLimits::default().age_max);
+        assert!(toml::from_str::<RuleConfig>("durability = 'memory'").unwrap_err().message().contains("pattern"));
+        assert!(toml::from_str::<RuleConfig>("pattern = ''").unwrap_err().message().contains("is empty"));
+    }
+}
