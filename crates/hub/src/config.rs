@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::limits::{CURSOR_AGE_MAX, WINDOW_BYTES};
 use crate::rule::Rule;
+use crate::space::ReserveError;
 use crate::store::StoreError;
 
 /// What a hub is made of.
@@ -21,6 +22,9 @@ pub struct HubConfig {
     pub readers: usize,
     /// Memory of the window, in bytes.
     pub window_bytes: usize,
+    /// Free bytes on the data folder's disk below which `durable` events are refused. By default 256 MiB, on a disk
+    /// smaller than 4 GiB a sixteenth of it; at least 64 MiB.
+    pub disk_reserve_bytes: Option<u64>,
     /// How old a cursor may be.
     pub cursor_age_max: Duration,
     /// How long a reader may take nothing before its stream is cut.
@@ -41,6 +45,7 @@ impl Default for HubConfig {
             shards: 0,
             readers: 2,
             window_bytes: WINDOW_BYTES,
+            disk_reserve_bytes: None,
             cursor_age_max: CURSOR_AGE_MAX,
             stall_max: Duration::from_secs(30),
             retry: (Duration::from_secs(2), Duration::from_secs(4)),
@@ -62,6 +67,9 @@ pub enum OpenError {
     /// The data folder can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The reserve of free space is too small.
+    #[error("`disk_reserve_bytes`")]
+    Reserve(#[from] ReserveError),
     /// A thread can't be started.
     #[error("a thread could not be started")]
     Thread(#[from] std::io::Error),

@@ -19,6 +19,7 @@ use crate::shard::inbox::{Command, Inbox};
 use crate::shard::readers::{ReaderQueue, start_reader};
 use crate::shard::thread::ShardLoop;
 use crate::shard::{Shard, ShardSettings};
+use crate::space::{ReserveError, Space};
 use crate::stats::{Counters, Stats};
 use crate::store::fjall::FjallStore;
 use crate::store::{Store, StoreError};
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) rules: Arc<Rules>,
     pub(crate) log: Log,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) space: Arc<Space>,
     pub(crate) history: Arc<History>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) shards: Vec<Arc<ShardHandle>>,
@@ -96,6 +98,7 @@ impl Hub {
     /// When the store can't be used.
     pub fn with_store(store: Arc<dyn Store>, config: HubConfig) -> Result<Self, OpenError> {
         let rules = Arc::new(Rules::new(config.rules.clone()));
+        let space = Arc::new(Space::open(store.clone(), config.disk_reserve_bytes)?);
         let writer = Writer::open(WriterParts {
             store: store.clone(),
             rules: rules.clone(),
@@ -104,6 +107,7 @@ impl Hub {
             window_bytes: config.window_bytes,
             channels_max: ACTIVE_CHANNELS_MAX,
             cursor_age_max: config.cursor_age_max,
+            space: space.clone(),
         })?;
         let counters = Arc::new(Counters::default());
         let history = Arc::new(writer.history());
@@ -131,6 +135,7 @@ impl Hub {
             rules,
             log,
             store,
+            space,
             history,
             counters,
             shards,
@@ -146,7 +151,7 @@ impl Hub {
         Ok(hub)
     }
 
-    /// Starts the thread that has the log swept and space reclaimed. It doesn't keep the hub alive.
+    /// Starts the thread that looks at the disk and has the log swept and space reclaimed. It doesn't keep the hub alive.
     fn start_keeper(&self) -> std::io::Result<()> {
         let hub = Arc::downgrade(&self.0);
         let keeper = self.0.keeper.clone();
@@ -163,6 +168,7 @@ impl Hub {
                 }
                 drop(guard);
                 let Some(hub) = hub.upgrade() else { return };
+                hub.space.look();
                 hub.log.sweep();
                 sweeps = sweeps.wrapping_add(1);
                 if sweeps.is_multiple_of(RECLAIM_EVERY) {
@@ -205,6 +211,20 @@ impl Hub {
         Ok(())
     }
 
+    /// Has another reserve of free disk count from now on; by the size of the disk if `None`.
+    ///
+    /// # Errors
+    ///
+    /// When it is less than the store needs; then nothing changes.
+    pub fn reload_reserve(&self, disk_reserve_bytes: Option<u64>) -> Result<(), ReserveError> {
+        self.0.space.reload(disk_reserve_bytes)
+    }
+
+    /// Whether `durable` events are refused because the disk is full. Everything else goes on.
+    pub fn is_disk_full(&self) -> bool {
+        self.0.space.is_full()
+    }
+
     /// What the hub is and has done.
     pub fn stats(&self) -> Stats {
         let history = &self.0.history;
@@ -216,6 +236,9 @@ impl Hub {
             window_bytes: window_bytes as u64,
             window_events: window_events as u64,
             disk_bytes: self.0.store.disk_bytes().unwrap_or_default(),
+            disk_free_bytes: self.0.space.free(),
+            disk_reserve_bytes: self.0.space.reserve(),
+            disk_full: self.0.space.is_full(),
             ..self.0.counters.snapshot()
         }
     }

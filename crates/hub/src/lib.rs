@@ -65,6 +65,7 @@ mod shard;
 #[cfg(test)]
 mod simulation;
 mod socket;
+mod space;
 pub mod stats;
 pub mod store;
 pub mod stream;
@@ -92,6 +93,7 @@ pub use pattern::Pattern;
 pub use position::Position;
 pub use publish::{PublishError, Receipt};
 pub use rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
+pub use space::ReserveError;
 pub use stats::{CloseReason, Stats};
 pub use store::{Order, StoreError};
 pub use stream::Stream;

@@ -67,6 +67,17 @@ pub const COMMIT_DRAFTS_MAX: usize = 4_096;
 /// Bytes in one group commit (8 MiB), for the same reason.
 pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Free bytes on the data folder's disk below which `durable` events are refused (256 MiB), unless the hub is told
+/// otherwise: what flushes and compactions of a store of many GB may need at once.
+pub const DISK_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Disks smaller than this (4 GiB) have a sixteenth of their size as reserve, unless the hub is told otherwise.
+pub const DISK_RESERVE_SMALL_DISK: u64 = 16 * DISK_RESERVE_BYTES;
+
+/// The least reserve (64 MiB): what is in memory only when the last event is taken still has to be written, and sweeps
+/// go on. Below this a commit may fail after all.
+pub const DISK_RESERVE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
 /// Memory of the window (64 MiB): the newest events, in memory, for all streams together.
 pub const WINDOW_BYTES: usize = 64 * 1024 * 1024;
 

@@ -200,6 +200,7 @@ impl Loop {
                 Ok(placed) if placed.duplicate => bump(&self.counters.duplicates),
                 Ok(placed) => self.counters.published(placed.durability),
                 Err(AppendError::Conflict | AppendError::Batch(_)) => bump(&self.counters.conflicts),
+                Err(AppendError::DiskFull) => bump(&self.counters.refused_disk_full),
                 Err(AppendError::OutcomeUnknown | AppendError::Closed) => bump(&self.counters.failed),
             }
         }

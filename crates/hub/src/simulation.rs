@@ -14,14 +14,16 @@ use crate::clock::{Clock, ManualClock};
 use crate::draft::{Draft, Publisher};
 use crate::event::Event;
 use crate::history::History;
+use crate::limits::DISK_RESERVE_BYTES;
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
 use crate::shard::{Job, Opening, Shard, ShardSettings};
+use crate::space::Space;
 use crate::stats::Counters;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::writer::{Group, Writer, WriterParts};
+use crate::writer::{AppendError, Group, Writer, WriterParts};
 
 mod client;
 mod reference;
@@ -67,20 +69,25 @@ struct World {
     reference: Reference,
     window_bytes: usize,
     cursor_age_max: Duration,
+    /// Whether its disk runs full now and then.
+    is_small: bool,
     /// What happened, for comparing two runs.
     trace: Vec<String>,
 }
 
 fn open_writer(disk: &Arc<MemoryStore>, clock: &Arc<ManualClock>, seed: u64, window: usize, age: Duration) -> Writer {
     let mut rng = StdRng::seed_from_u64(seed);
+    let store: Arc<dyn Store> = disk.clone();
+    let space = Arc::new(Space::open(store.clone(), None).unwrap());
     Writer::open(WriterParts {
-        store: disk.clone() as Arc<dyn Store>,
+        store,
         rules: rules(),
         clock: clock.clone(),
         random: Box::new(move || rng.random()),
         window_bytes: window,
         channels_max: 6,
         cursor_age_max: age,
+        space,
     })
     .unwrap()
 }
@@ -107,6 +114,7 @@ impl World {
             reference: Reference::default(),
             window_bytes,
             cursor_age_max,
+            is_small: seed % 4 == 3,
             trace: Vec::new(),
         };
         world.start_shards();
@@ -150,6 +158,12 @@ impl World {
                 self.shards.iter_mut().for_each(|shard| shard.tick(now, time));
             }
             97 if self.rng.random_bool(0.5) => self.restart(),
+            98 if self.is_small => {
+                // From full to not full and back; a little room is used up by what is published.
+                let room = [Some(0), Some(DISK_RESERVE_BYTES + 30_000), None][self.rng.random_range(0..3)];
+                self.disk.limit_room(room);
+                self.writer.space.look();
+            }
             _ => {}
         }
         self.gather_jobs();
@@ -178,9 +192,19 @@ impl World {
             }
             batch.push(Group { drafts, atomic: self.rng.random_bool(0.2) });
         }
+        let atomic: Vec<bool> = batch.iter().map(|group| group.atomic).collect();
         let outcomes = self.writer.append(batch);
+        for (outcome, atomic) in outcomes.iter().zip(atomic) {
+            let refused = outcome.iter().filter(|result| result.is_err()).count();
+            assert!(!atomic || refused == 0 || refused == outcome.len(), "a part of an atomic batch was refused");
+        }
         for ((number, channels, ttl), placed) in sent.into_iter().zip(outcomes.into_iter().flatten()) {
-            let placed = placed.expect("a working store takes everything");
+            let placed = match placed {
+                Ok(placed) => placed,
+                // Whoever sees it after all finds nothing in the reference.
+                Err(AppendError::DiskFull) if self.is_small => continue,
+                Err(error) => panic!("a working store takes everything: {error}"),
+            };
             self.reference.add(number, channels, placed.position, placed.durability, ttl, self.clock.unix_ms());
         }
     }

@@ -61,6 +61,7 @@ pub(crate) struct Counters {
     pub(crate) duplicates: AtomicU64,
     pub(crate) conflicts: AtomicU64,
     pub(crate) failed: AtomicU64,
+    pub(crate) refused_disk_full: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) streams: AtomicU64,
     pub(crate) opened: AtomicU64,
@@ -149,6 +150,8 @@ pub struct Stats {
     pub conflicts: u64,
     /// Publishes whose outcome is unknown, or that a failed log refused.
     pub failed: u64,
+    /// Publishes that were refused because the disk is full.
+    pub refused_disk_full: u64,
     /// Group commits.
     pub commits: u64,
     /// Pages of history read for streams.
@@ -161,6 +164,12 @@ pub struct Stats {
     pub window_events: u64,
     /// Bytes on disk.
     pub disk_bytes: u64,
+    /// Bytes that are free on the data folder's disk; `None` where nothing bounds the store.
+    pub disk_free_bytes: Option<u64>,
+    /// Free bytes below which durable events are refused.
+    pub disk_reserve_bytes: u64,
+    /// Whether they are being refused.
+    pub disk_full: bool,
 }
 
 impl Counters {
@@ -181,12 +190,16 @@ impl Counters {
             duplicates: read(&self.duplicates),
             conflicts: read(&self.conflicts),
             failed: read(&self.failed),
+            refused_disk_full: read(&self.refused_disk_full),
             commits: read(&self.commits),
             pages_read: read(&self.pages),
             page_bytes: read(&self.page_bytes),
             window_bytes: 0,
             window_events: 0,
             disk_bytes: 0,
+            disk_free_bytes: None,
+            disk_reserve_bytes: 0,
+            disk_full: false,
         }
     }
 }

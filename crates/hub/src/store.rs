@@ -141,6 +141,20 @@ pub enum StoreError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// The room on the disk that holds a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes of the whole disk.
+    pub total: u64,
+}
+
+impl DiskRoom {
+    /// Nothing bounds the store, or nobody knows what does.
+    pub const UNKNOWN: Self = Self { free: u64::MAX, total: u64::MAX };
+}
+
 /// Ordered tables with atomic batches.
 pub trait Store: Send + Sync + 'static {
     /// Makes all changes of the batch, or none. Readers see them once this returns.
@@ -173,4 +187,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// When the store failed.
     fn disk_bytes(&self) -> Result<u64, StoreError>;
+
+    /// The room on the store's disk. Asked every second.
+    ///
+    /// # Errors
+    ///
+    /// When the system doesn't say.
+    fn disk_room(&self) -> Result<DiskRoom, StoreError> {
+        Ok(DiskRoom::UNKNOWN)
+    }
 }

@@ -22,6 +22,7 @@ use crate::position::Position;
 use crate::record::Record;
 use crate::retention::{Retention, is_over};
 use crate::rule::{Durability, Rules};
+use crate::space::{self, Room, Space};
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
 use crate::tier::{Tier, Tiers};
 use crate::window::Window;
@@ -55,6 +56,9 @@ pub enum AppendError {
     /// Another item of an atomic batch was refused.
     #[error("nothing was published: item {0} of the batch was refused")]
     Batch(usize),
+    /// The disk has no room for durable events. Nothing was written.
+    #[error("the disk is full; durable events are taken again when there is room")]
+    DiskFull,
     /// The store failed while the event was written. It may or may not be found after a restart.
     #[error("the store failed while the event was written; whether it was kept is unknown")]
     OutcomeUnknown,
@@ -75,6 +79,8 @@ pub(crate) struct Writer {
     pub(crate) window: Arc<Window>,
     pub(crate) horizon: Arc<Horizon>,
     pub(crate) floors: Arc<Floors>,
+    /// How much room the disk has.
+    pub(crate) space: Arc<Space>,
     /// What it knows of each channel.
     pub(crate) directory: Directory,
     /// What is to leave the log.
@@ -106,6 +112,8 @@ pub(crate) struct Commit {
     pub(crate) pending: Pending,
     /// Whether there is a durable event, and so a need to sync.
     pub(crate) synced: bool,
+    /// What its durable events may still add to the disk.
+    room: Room,
 }
 
 impl Commit {
@@ -123,6 +131,7 @@ pub(crate) struct WriterParts {
     pub(crate) window_bytes: usize,
     pub(crate) channels_max: usize,
     pub(crate) cursor_age_max: std::time::Duration,
+    pub(crate) space: Arc<Space>,
 }
 
 impl Writer {
@@ -149,6 +158,7 @@ impl Writer {
             window: Arc::new(Window::new(last, parts.window_bytes)),
             retention: Retention::new(floors.clone()),
             floors,
+            space: parts.space,
             last,
             last_event: last,
             random: epoch.random,
@@ -203,7 +213,7 @@ impl Writer {
 
     fn try_append(&mut self, groups: Vec<Group>) -> Result<Vec<Outcome>, StoreError> {
         self.directory.make_room();
-        let mut commit = Commit::default();
+        let mut commit = Commit { room: self.space.room(), ..Commit::default() };
         let mut outcomes = Vec::with_capacity(groups.len());
         for group in groups {
             outcomes.push(self.place_group(group, &mut commit)?);
@@ -224,7 +234,9 @@ impl Writer {
         let [durable, memory] = commit.batches;
         self.tiers.memory.commit(memory, Persist::Later)?;
         if !durable.is_empty() || commit.synced {
+            let bytes = space::bytes_of(&durable);
             self.tiers.durable.commit(durable, if commit.synced { Persist::Now } else { Persist::Later })?;
+            self.space.spend(bytes);
         }
         if commit.synced {
             self.retention.synced();
@@ -262,11 +274,18 @@ impl Writer {
 
     /// Judges the drafts of a group, then places those that are good.
     fn place_group(&mut self, group: Group, commit: &mut Commit) -> Result<Outcome, StoreError> {
-        if group.atomic
-            && let Some(refused) = self.first_conflict(&group, commit)?
-        {
-            let outcome = |at| if at == refused { AppendError::Conflict } else { AppendError::Batch(refused) };
-            return Ok((0..group.drafts.len()).map(|at| Err(outcome(at))).collect());
+        if group.atomic {
+            match self.judge_all(&group, commit)? {
+                Judgement::Conflict(refused) => {
+                    let outcome = |at| if at == refused { AppendError::Conflict } else { AppendError::Batch(refused) };
+                    return Ok((0..group.drafts.len()).map(|at| Err(outcome(at))).collect());
+                }
+                Judgement::Costs(bytes) if !commit.room.has(bytes) => {
+                    self.space.refuse();
+                    return Ok(refuse_all(&group, AppendError::DiskFull));
+                }
+                Judgement::Costs(_) => {}
+            }
         }
         let mut outcome = Vec::with_capacity(group.drafts.len());
         for draft in group.drafts {
@@ -275,20 +294,29 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// The first draft of a group whose idempotency key is taken, by what was published before or by the group itself.
-    fn first_conflict(&self, group: &Group, commit: &Commit) -> Result<Option<usize>, StoreError> {
+    /// Looks for a draft of a group whose idempotency key is taken, by what was published before or by the group itself;
+    /// where there is none, tells what the group adds to the disk.
+    fn judge_all(&self, group: &Group, commit: &Commit) -> Result<Judgement, StoreError> {
         let now_ms = self.now_ms();
+        let mut bytes = 0;
         let mut own: std::collections::HashMap<Vec<u8>, Published> = std::collections::HashMap::new();
         for (at, draft) in group.drafts.iter().enumerate() {
-            let Some(key) = store_key(draft) else { continue };
+            let is_durable = draft.channels.iter().any(|name| self.rules.of(name).durability == Durability::Durable);
+            let cost = if is_durable { space::cost(draft) } else { 0 };
+            let Some(key) = store_key(draft) else {
+                bytes += cost;
+                continue;
+            };
             let published = Published::of(draft, None, Durability::Transient, 0);
             let differs = own.get(&key).is_some_and(|before| *before != published);
-            if differs || commit.pending.judge(&key, draft, now_ms, &self.tiers)? == Verdict::Conflict {
-                return Ok(Some(at));
+            let verdict = commit.pending.judge(&key, draft, now_ms, &self.tiers)?;
+            if differs || verdict == Verdict::Conflict {
+                return Ok(Judgement::Conflict(at));
             }
-            own.insert(key, published);
+            let is_repeated = own.insert(key, published).is_some();
+            bytes += if is_repeated || verdict != Verdict::New { 0 } else { cost };
         }
-        Ok(None)
+        Ok(Judgement::Costs(bytes))
     }
 
     /// Gives a draft its place in a commit.
@@ -309,6 +337,10 @@ impl Writer {
         for name in &draft.channels {
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
             durability = durability.max(channel.rule.durability);
+        }
+        if durability == Durability::Durable && !commit.room.take(space::cost(&draft)) {
+            self.space.refuse();
+            return Ok(Err(AppendError::DiskFull));
         }
         let position = match Tier::of(durability) {
             Some(_) => Some(self.next_position()?),
@@ -401,6 +433,14 @@ impl Writer {
         self.tiers.durable.commit(batch, Persist::Now)?;
         self.epochs.close(&*self.tiers.durable)
     }
+}
+
+/// What an atomic group comes to.
+enum Judgement {
+    /// This draft's idempotency key is taken.
+    Conflict(usize),
+    /// It adds at most so many bytes to the disk.
+    Costs(u64),
 }
 
 /// The same refusal for each draft of a group.

@@ -79,6 +79,7 @@ impl Config {
         if self.listen.is_empty() {
             return Err(("listen", "is empty; a server must listen somewhere".into()));
         }
+        self.storage.check()?;
         self.streams.check()?;
         self.drain.check()
     }
@@ -96,6 +97,7 @@ impl Config {
             readers: self.storage.readers,
             window_bytes: self.storage.window.bytes() as usize,
             cursor_age_max: self.storage.cursor_age_max.duration(),
+            disk_reserve_bytes: self.storage.reserve.map(ByteSize::bytes),
             stall_max: self.streams.stall_max.duration(),
             retry: (self.streams.retry_min.duration(), self.streams.retry_max.duration()),
             bye_retry: (self.drain.retry_min.duration(), self.drain.retry_max.duration()),
@@ -132,6 +134,15 @@ mod tests {
         );
         assert_eq!((hub.cursor_age_max, hub.stall_max), (default.cursor_age_max, default.stall_max));
         assert_eq!((hub.retry, hub.bye_retry), (default.retry, default.bye_retry));
+        assert_eq!(hub.disk_reserve_bytes, default.disk_reserve_bytes);
+    }
+
+    #[test]
+    fn a_reserve_that_is_too_small_is_refused() {
+        let mut config = Config::default();
+        config.storage.reserve = Some(ByteSize::new(1024));
+        let (key, why) = config.check().unwrap_err();
+        assert_eq!((key, why.as_str()), ("storage.reserve", "is 1KiB; the store itself may need 64MiB"));
     }
 
     #[test]

@@ -88,6 +88,8 @@ codes! {
     OutcomeUnknown: "outcome_unknown", SERVICE_UNAVAILABLE, "It is unknown whether the event was kept";
     /// The store could not be read.
     StoreFailed: "store_failed", SERVICE_UNAVAILABLE, "The store failed";
+    /// The disk is full. Durable events are taken again when there is room.
+    DiskFull: "disk_full", INSUFFICIENT_STORAGE, "The disk is full";
     /// The hub does not take events and streams.
     NotReady: "not_ready", SERVICE_UNAVAILABLE, "The hub is not ready";
 }

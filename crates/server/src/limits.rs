@@ -69,6 +69,9 @@ pub const FULL_RETRY: Range<Duration> = Duration::from_secs(10)..Duration::from_
 /// When a listener shall come back to a hub that is stopping: longer than a restart takes, and not all at once.
 pub const DRAINING_RETRY: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);
 
+/// When a publisher shall come back to a hub whose disk is full. Space is looked for every second.
+pub const DISK_FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// How long a stop waits for requests that are being answered.
 pub const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fanfare_hub::{Hub, HubConfig, NameError, OpenError};
 use tokio::task::JoinSet;
 
-use crate::config::{Config, changed, keys};
+use crate::config::{ByteSize, Config, changed, keys};
 use crate::door::Door;
 use crate::limits::CONNECTIONS_BESIDE_STREAMS;
 use crate::listener::{self, ListenError, Room};
@@ -83,6 +83,9 @@ impl Server {
         let needs_restart = |path: &String| path == "rule" || keys.iter().any(|key| key.path == *path && key.restart);
         let (waiting, done): (Vec<_>, Vec<_>) = changed(&self.config, &config).into_iter().partition(needs_restart);
         self.door.reload(config.door.clone());
+        if let Err(error) = self.hub.reload_reserve(config.storage.reserve.map(ByteSize::bytes)) {
+            tracing::error!(%error, "the reserve is as before");
+        }
         tracing::info!(changed = done.join(", "), "settings were read again");
         if !waiting.is_empty() {
             tracing::warn!(

@@ -1,12 +1,12 @@
 //! The store on disk, by fjall: a log-structured merge tree with a journal. Knows nothing of events.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fjall::config::{BlockSizePolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, KeyRange, Order, Persist, Scan, Store, StoreError, Table};
+use super::{Batch, DiskRoom, KeyRange, Order, Persist, Scan, Store, StoreError, Table};
 
 /// Memory for blocks that were read. Catch-up reads are sequential, so more would hardly help.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -21,12 +21,17 @@ const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Open files for tables.
 const FILES_MAX: usize = 256;
 
+/// Inodes below which the disk counts as full. The store needs a few for its next tables and journals.
+const FREE_INODES_MIN: u64 = 64;
+
 /// The store in a folder on disk.
 pub struct FjallStore {
     /// Owns the journal and the worker threads.
     db: Database,
     /// One per [`Table`], in the order of [`Table::ALL`].
     tables: [Keyspace; 7],
+    /// Where it is.
+    folder: PathBuf,
 }
 
 impl std::fmt::Debug for FjallStore {
@@ -69,7 +74,7 @@ impl FjallStore {
             open(due)?,
             open(meta)?,
         ];
-        Ok(Self { db, tables })
+        Ok(Self { db, tables, folder: folder.to_owned() })
     }
 
     /// Bytes of the tables alone, without the journal.
@@ -154,5 +159,14 @@ impl Store for FjallStore {
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
         self.db.disk_space().map_err(failed)
+    }
+
+    fn disk_room(&self) -> Result<DiskRoom, StoreError> {
+        let disk = rustix::fs::statvfs(&self.folder).map_err(failed)?;
+        // Without inodes there are no new files. Some file systems count none at all.
+        let has_inodes = disk.f_files == 0 || disk.f_favail >= FREE_INODES_MIN;
+        // What is kept for the administrator is not ours, even where we are the administrator.
+        let free = if has_inodes { disk.f_bavail.saturating_mul(disk.f_frsize) } else { 0 };
+        Ok(DiskRoom { free, total: disk.f_blocks.saturating_mul(disk.f_frsize) })
     }
 }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use super::{Batch, Change, KeyRange, Order, Persist, Scan, Store, StoreError, Table};
+use super::{Batch, Change, DiskRoom, KeyRange, Order, Persist, Scan, Store, StoreError, Table};
 
 /// The store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     inner: RwLock<Inner>,
+    /// What a test says is free, in bytes; `None` where nothing bounds it.
+    free: Mutex<Option<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +42,12 @@ impl Inner {
 impl MemoryStore {
     /// A store that can lose what wasn't synced, as a machine without power does.
     pub fn forgetful() -> Self {
-        Self { inner: RwLock::new(Inner { undo: Some(Vec::new()), ..Inner::default() }) }
+        Self { inner: RwLock::new(Inner { undo: Some(Vec::new()), ..Inner::default() }), ..Self::default() }
+    }
+
+    /// Has it say that so many bytes are free, or that nothing bounds it. It takes what it is given all the same.
+    pub fn limit_room(&self, free: Option<u64>) {
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner) = free;
     }
 
     /// Loses every batch since the last one with [`Persist::Now`]. Only a forgetful store does.
@@ -119,6 +126,11 @@ impl Store for MemoryStore {
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    fn disk_room(&self) -> Result<DiskRoom, StoreError> {
+        let free = *self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(free.map_or(DiskRoom::UNKNOWN, |free| DiskRoom { free, ..DiskRoom::UNKNOWN }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fanfare_hub::limits::{CURSOR_AGE_MAX, WINDOW_BYTES};
+use fanfare_hub::limits::{CURSOR_AGE_MAX, DISK_RESERVE_BYTES_MIN, WINDOW_BYTES};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,10 @@ pub struct StorageConfig {
     /// Threads that read history for streams that are behind.
     #[schemars(extend("x-restart" = true))]
     pub readers: usize,
+    /// Free space of the folder's disk below which durable events are refused, with 507 `disk_full`; everything else goes
+    /// on. At least 64 MiB. Without it 256 MiB, on a disk smaller than 4 GiB a sixteenth of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<ByteSize>,
     /// Memory for the newest events, shared by all streams.
     #[schemars(extend("x-restart" = true))]
     pub window: ByteSize,
@@ -33,7 +37,20 @@ impl Default for StorageConfig {
             cursor_age_max: Span::new(CURSOR_AGE_MAX),
             folder: "fanfare-data".into(),
             readers: 2,
+            reserve: None,
             window: ByteSize::new(WINDOW_BYTES as u64),
+        }
+    }
+}
+
+impl StorageConfig {
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        let least = ByteSize::new(DISK_RESERVE_BYTES_MIN);
+        match self.reserve {
+            Some(reserve) if reserve < least => {
+                Err(("storage.reserve", format!("is {reserve}; the store itself may need {least}")))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -15,7 +15,11 @@ pub(crate) async fn live() -> Json<Value> {
 /// Answers 503 once the hub is stopping or its store failed, so that a balancer sends nobody here any more.
 pub(crate) async fn ready(State(door): State<Door>) -> Result<Json<Value>, ApiError> {
     match door.hub().ready() {
-        Ok(()) => Ok(Json(json!({"status": "ready"}))),
+        // A full disk is no reason to send listeners elsewhere.
+        Ok(()) => {
+            let disk = if door.hub().is_disk_full() { "full" } else { "ok" };
+            Ok(Json(json!({"status": "ready", "disk": disk})))
+        }
         Err(reason) => Err(ApiError::new(Code::NotReady, reason)),
     }
 }

@@ -193,6 +193,8 @@ async fn all_or_nothing(door: &Door, drafts: Vec<Result<Draft, ApiError>>) -> Re
     let refusal = published.iter().enumerate().find_map(|(item, result)| match result {
         // This one only says that another one was refused.
         Ok(_) | Err(AppendError::Batch(_)) => None,
+        // It is no item's fault.
+        Err(error @ AppendError::DiskFull) => Some(refused_append(*error)),
         Err(error) => Some(refused_append(*error).of_item(item)),
     });
     match refusal {
@@ -210,6 +212,8 @@ async fn append(door: &Door, drafts: Vec<Draft>, atomic: bool) -> Result<Vec<Res
 
 #[cfg(test)]
 mod tests {
+    use fanfare_hub::{Durability, HubConfig, Pattern, Rule};
+
     use super::*;
     use crate::testing::TestDoor;
 
@@ -292,6 +296,29 @@ mod tests {
         assert_eq!(door.get("/channels/a").await.json().await["events"], 0);
         let good = door.post("/publish?atomic=1", r#"[{"channel": "a", "data": 1}]"#).await;
         assert_eq!(good.json().await["results"].as_array().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_durable_events_alone_and_atomic_batches_whole() {
+        let memory = Rule::new(Pattern::new("m*").unwrap()).durability(Durability::Memory);
+        let rules = vec![memory];
+        let door = TestDoor::with(HubConfig { rules, disk_reserve_bytes: Some(u64::MAX / 2), ..HubConfig::default() });
+        let one = door.post("/publish", r#"{"channel": "a", "data": 1}"#).await;
+        assert_eq!((one.status.as_u16(), &one.headers["retry-after"]), (507, &"5".parse().unwrap()));
+        assert_eq!(one.problem().await["code"], "disk_full");
+        let batch = r#"[{"channel": "m", "data": 1}, {"channel": "a", "data": 2}, {"channel": "m", "data": 3}]"#;
+        let results = door.post("/publish", batch).await.json().await["results"].clone();
+        assert_eq!((&results[0]["durability"], &results[2]["durability"]), (&"memory".into(), &"memory".into()));
+        assert_eq!((&results[1]["status"], &results[1]["item"]), (&507.into(), &1.into()));
+        let whole = door.post("/publish?atomic=1", batch).await.problem().await;
+        assert_eq!((&whole["code"], &whole["item"]), (&"disk_full".into(), &serde_json::Value::Null));
+        assert_eq!(door.get("/channels/m").await.json().await["events"], 2);
+        assert_eq!(door.get("/channels/a").await.json().await["events"], 0);
+        let stats = door.get("/stats").await.json().await;
+        assert_eq!((&stats["refused_disk_full"], &stats["disk_full"]), (&5.into(), &true.into()));
+        assert!(stats["disk_free_bytes"].as_u64() < stats["disk_reserve_bytes"].as_u64());
+        let ready = door.get("/health/ready").await;
+        assert_eq!((ready.status.as_u16(), &ready.json().await["disk"]), (200, &"full".into()));
     }
 
     #[tokio::test]

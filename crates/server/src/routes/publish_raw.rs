@@ -15,7 +15,7 @@ use crate::channel_arg::{ChannelPath, channel};
 use crate::door::Door;
 use crate::duration;
 use crate::error::{ApiError, Code};
-use crate::limits::{CONTENT_TYPE_BYTES_MAX, RAW_BODY_BYTES_MAX};
+use crate::limits::{CONTENT_TYPE_BYTES_MAX, DISK_FULL_RETRY_AFTER, RAW_BODY_BYTES_MAX};
 use crate::query::Query;
 
 /// The endpoint, with the channel in the path.
@@ -138,6 +138,9 @@ pub(crate) fn refused_append(error: AppendError) -> ApiError {
         AppendError::Conflict => Code::Conflict,
         // Only where a batch is atomic, and then the item that is meant is told instead.
         AppendError::Batch(_) => Code::Malformed,
+        AppendError::DiskFull => {
+            return ApiError::new(Code::DiskFull, error.to_string()).retry_after(DISK_FULL_RETRY_AFTER);
+        }
         AppendError::OutcomeUnknown => Code::OutcomeUnknown,
         AppendError::Closed => Code::Closed,
     };
