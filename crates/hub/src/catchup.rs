@@ -374,7 +374,8 @@ impl Catchup {
     /// Tells, once, that a crash took what channels of a pattern had in memory. Which channels those were nobody knows.
     fn tell_restart(&mut self, history: &History, pattern: &Pattern, from: Position, page: &mut Page) {
         let crashed = history.epochs.crashed();
-        let may_be_memory = || history.rules.of_pattern(pattern).any(|rule| rule.durability == Durability::Memory);
+        let may_be_memory =
+            || history.rules.of_pattern(pattern).iter().any(|rule| rule.durability == Durability::Memory);
         let scope = GapScope::Pattern(pattern.clone());
         let from = from.max(self.told);
         let is_due = crashed > from && self.began_before(crashed) && may_be_memory();

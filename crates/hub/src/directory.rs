@@ -227,13 +227,12 @@ impl Directory {
                 ChannelRow { id, ..ChannelRow::default() }
             }
         };
-        Ok(Channel {
-            row,
-            rule: rules.of(name).clone(),
-            tallies: [durable, memory],
-            clean: Position::ORIGIN,
-            trim_due: false,
-        })
+        Ok(Channel { row, rule: rules.of(name), tallies: [durable, memory], clean: Position::ORIGIN, trim_due: false })
+    }
+
+    /// The channels that are in memory.
+    pub(crate) fn in_use(&mut self) -> impl Iterator<Item = (&ChannelName, &mut Channel)> {
+        self.young.iter_mut().chain(&mut self.old)
     }
 
     /// Forgets channels that were not used for long, if there are too many. Only between two commits: what a commit in

@@ -37,7 +37,6 @@ pub struct Hub(pub(crate) Arc<Shared>);
 
 /// What all clones of a hub share.
 pub(crate) struct Shared {
-    pub(crate) config: HubConfig,
     pub(crate) rules: Arc<Rules>,
     pub(crate) log: Log,
     pub(crate) store: Arc<dyn Store>,
@@ -52,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) next_shard: AtomicUsize,
     /// Set when the hub stops: no stream is opened any more.
     pub(crate) stopping: AtomicBool,
+    /// How many streams there may be; changed by [`Hub::reload`].
+    pub(crate) streams_max: AtomicUsize,
+    /// The shortest and longest reconnection time that streams are told on opening; changed by [`Hub::reload`].
+    pub(crate) retry: Mutex<(Duration, Duration)>,
     /// Streams being opened or open, against `streams_max`.
     pub(crate) open: Arc<AtomicUsize>,
     /// Shards, readers and keeper, joined by `close`.
@@ -96,8 +99,8 @@ impl Hub {
     /// # Errors
     ///
     /// When the store can't be used.
-    pub fn with_store(store: Arc<dyn Store>, config: HubConfig) -> Result<Self, OpenError> {
-        let rules = Arc::new(Rules::new(config.rules.clone()));
+    pub fn with_store(store: Arc<dyn Store>, mut config: HubConfig) -> Result<Self, OpenError> {
+        let rules = Arc::new(Rules::new(std::mem::take(&mut config.rules)));
         let space = Arc::new(Space::open(store.clone(), config.disk_reserve_bytes)?);
         let writer = Writer::open(WriterParts {
             store: store.clone(),
@@ -131,7 +134,8 @@ impl Hub {
         let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let log = Log::start(writer, inboxes, counters.clone())?;
         let hub = Self(Arc::new(Shared {
-            config,
+            streams_max: AtomicUsize::new(config.streams_max),
+            retry: Mutex::new(config.retry),
             rules,
             log,
             store,
@@ -185,6 +189,16 @@ impl Hub {
         let count =
             |shard: &Arc<ShardHandle>| shard.index.read().unwrap_or_else(PoisonError::into_inner).count(channels);
         self.0.shards.iter().map(count).sum()
+    }
+
+    /// Takes over what can change while a hub runs: the rules, how many streams there may be, and what new streams are told
+    /// of reconnecting. No stream ends. Stricter limits of history hold within moments, also for channels that nobody
+    /// publishes to; a stream that is open keeps its heartbeat.
+    pub fn reload(&self, config: &HubConfig) {
+        self.0.streams_max.store(config.streams_max, Ordering::Relaxed);
+        *self.0.retry.lock().unwrap_or_else(PoisonError::into_inner) = config.retry;
+        self.0.rules.replace(config.rules.clone());
+        self.0.log.sweep();
     }
 
     /// The rules.

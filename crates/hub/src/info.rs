@@ -85,7 +85,7 @@ impl Hub {
             events,
             bytes,
             streams: self.streams_of(std::slice::from_ref(name)),
-            rule: self.rules().of(name).clone(),
+            rule: self.rules().of(name),
         })
     }
 

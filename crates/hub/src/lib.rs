@@ -60,6 +60,7 @@ pub mod publish;
 mod recent;
 pub mod record;
 mod retention;
+mod review;
 pub mod rule;
 mod shard;
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Rules: what holds for all channels that match a pattern. The first rule that matches a channel counts; a channel that
 //! none matches has the default rule.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::channel::ChannelName;
@@ -108,43 +109,70 @@ impl Rule {
     }
 }
 
-/// All rules of a hub, in their order.
-#[derive(Clone, Debug)]
+/// All rules of a hub, in their order. They can be replaced while the hub runs.
+#[derive(Debug)]
 pub struct Rules {
+    current: RwLock<Arc<Ordered>>,
+    /// Counts replacements.
+    version: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Ordered {
     /// Asked first to last.
-    ordered: Vec<Arc<Rule>>,
+    listed: Vec<Arc<Rule>>,
     /// For names beginning with `@` that no rule matched.
     reserved: Arc<Rule>,
     /// For all others.
     default: Arc<Rule>,
 }
 
+impl Ordered {
+    #[expect(clippy::expect_used, reason = "the two literals are valid patterns")]
+    fn new(rules: Vec<Rule>) -> Self {
+        let everything = |text| Arc::new(Rule::new(Pattern::new(text).expect("a valid pattern")));
+        Self { listed: rules.into_iter().map(Arc::new).collect(), reserved: everything("@*"), default: everything("*") }
+    }
+}
+
 impl Rules {
     /// These rules, the first that matches counting.
-    ///
-    /// # Panics
-    ///
-    /// Never: the default patterns are valid.
-    #[expect(clippy::expect_used, reason = "the two literals are valid patterns")]
     pub fn new(rules: Vec<Rule>) -> Self {
-        let everything = |text| Arc::new(Rule::new(Pattern::new(text).expect("a valid pattern")));
-        Self {
-            ordered: rules.into_iter().map(Arc::new).collect(),
-            reserved: everything("@*"),
-            default: everything("*"),
-        }
+        Self { current: RwLock::new(Arc::new(Ordered::new(rules))), version: AtomicU64::new(0) }
+    }
+
+    fn current(&self) -> Arc<Ordered> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The rule of a channel.
-    pub fn of(&self, channel: &ChannelName) -> &Arc<Rule> {
-        let fallback = if channel.is_reserved() { &self.reserved } else { &self.default };
-        self.ordered.iter().find(|rule| rule.pattern.matches(channel)).unwrap_or(fallback)
+    pub fn of(&self, channel: &ChannelName) -> Arc<Rule> {
+        let current = self.current();
+        let fallback = if channel.is_reserved() { &current.reserved } else { &current.default };
+        current.listed.iter().find(|rule| rule.pattern.matches(channel)).unwrap_or(fallback).clone()
     }
 
     /// The rules that channels of this pattern may have.
-    pub fn of_pattern(&self, pattern: &Pattern) -> impl Iterator<Item = &Arc<Rule>> {
-        let all = self.ordered.iter().chain([&self.reserved, &self.default]);
-        all.filter(move |rule| rule.pattern.overlaps(pattern))
+    pub fn of_pattern(&self, pattern: &Pattern) -> Vec<Arc<Rule>> {
+        let current = self.current();
+        let all = current.listed.iter().chain([&current.reserved, &current.default]);
+        all.filter(|rule| rule.pattern.overlaps(pattern)).cloned().collect()
+    }
+
+    /// Puts others in their place. Whoever holds a rule goes on with it until it sees that the version has changed.
+    pub(crate) fn replace(&self, rules: Vec<Rule>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Ordered::new(rules));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often they were replaced.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Tells these rules from others, also from those of another run.
+    pub(crate) fn mark(&self) -> [u8; 8] {
+        xxhash_rust::xxh3::xxh3_64(format!("{:?}", self.current().listed).as_bytes()).to_be_bytes()
     }
 }
 
@@ -170,7 +198,7 @@ mod tests {
         assert_eq!(of("chat:1"), Durability::Memory);
         assert_eq!(of("news"), Durability::Durable);
         assert_eq!(of("@system/metrics"), Durability::Durable);
-        let of_pattern: Vec<_> = rules.of_pattern(&pattern("chat:1*")).map(|rule| rule.durability).collect();
+        let of_pattern: Vec<_> = rules.of_pattern(&pattern("chat:1*")).iter().map(|rule| rule.durability).collect();
         assert_eq!(of_pattern, [Durability::Memory, Durability::Durable]);
     }
 }

@@ -1,7 +1,7 @@
 //! Subscribing: from what a listener asks for to an open stream.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -117,7 +117,7 @@ impl Hub {
         }
         let was_open = self.0.open.fetch_add(1, Ordering::AcqRel);
         let place = OpenPlace(self.0.open.clone());
-        if was_open >= self.0.config.streams_max {
+        if was_open >= self.0.streams_max.load(Ordering::Relaxed) {
             bump(&self.0.counters.refused_full);
             return Err(SubscribeError::Full);
         }
@@ -148,14 +148,16 @@ impl Hub {
     /// The shortest heartbeat of what is followed.
     fn heartbeat_of(&self, follows: &Follows) -> Duration {
         let of_channels = follows.channels().iter().map(|(name, _)| self.0.rules.of(name).heartbeat);
-        let of_patterns =
-            follows.patterns().iter().filter_map(|(p, _)| self.0.rules.of_pattern(p).map(|rule| rule.heartbeat).min());
+        let of_patterns = follows
+            .patterns()
+            .iter()
+            .filter_map(|(p, _)| self.0.rules.of_pattern(p).iter().map(|rule| rule.heartbeat).min());
         of_channels.chain(of_patterns).min().unwrap_or(HEARTBEAT)
     }
 
     /// A reconnection time for one stream.
     pub fn jittered_retry(&self) -> Duration {
-        let (shortest, longest) = self.0.config.retry;
+        let (shortest, longest) = *self.0.retry.lock().unwrap_or_else(PoisonError::into_inner);
         shortest + longest.saturating_sub(shortest).mul_f64(rand::random())
     }
 }

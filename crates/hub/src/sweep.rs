@@ -8,7 +8,7 @@ use crate::channel::ChannelName;
 use crate::due::Due;
 use crate::idempotency::Published;
 use crate::limits::{SWEEP_ENTRIES_MAX, WINDOW_AGE_MAX};
-use crate::retention::{Retention, entries_after};
+use crate::retention::{Retention, entries_after, is_over};
 use crate::store::{Batch, Order, StoreError, Table};
 use crate::tier::Tier;
 use crate::writer::{Commit, Writer};
@@ -42,7 +42,8 @@ impl Writer {
         if self.horizon.mark(now_ms, self.last, &*self.tiers.durable, commit.batch(Tier::Durable))? {
             commit.synced = true;
         }
-        let mut more = false;
+        self.learn_rules();
+        let mut more = self.review.step(now_ms, &self.rules, &mut commit.batches, &self.tiers)?;
         for tier in Tier::ALL {
             more |= self.take_due(tier, now_ms, commit.batch(tier))?;
         }
@@ -50,6 +51,19 @@ impl Writer {
         commit.synced |= self.retention.has_floors();
         self.commit(commit)?;
         Ok(more)
+    }
+
+    /// Gives channels in use their new rules, and begins a review of the others, if the rules were changed.
+    fn learn_rules(&mut self) {
+        if !self.review.begin(&self.rules) {
+            return;
+        }
+        for (name, channel) in self.directory.in_use() {
+            channel.rule = self.rules.of(name);
+            if Tier::ALL.into_iter().any(|tier| is_over(channel, tier)) {
+                self.retention.enqueue(name, channel);
+            }
+        }
     }
 
     /// Takes up what is due in one tier. Returns whether there is more.
@@ -91,7 +105,9 @@ impl Writer {
         let age_max = channel.rule.history.age_max.as_millis() as u64;
         let oldest = entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();
         let again_ms = match oldest.transpose()? {
-            Some((_, oldest)) if oldest.time_ms.saturating_add(age_max) > now_ms => oldest.time_ms + age_max,
+            Some((_, oldest)) if oldest.time_ms.saturating_add(age_max) > now_ms && !is_over(channel, tier) => {
+                oldest.time_ms + age_max
+            }
             Some(_) => {
                 self.retention.enqueue(name, channel);
                 now_ms + 1

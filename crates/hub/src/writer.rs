@@ -21,6 +21,7 @@ use crate::limits::IDEMPOTENCY_WINDOW;
 use crate::position::Position;
 use crate::record::Record;
 use crate::retention::{Retention, is_over};
+use crate::review::Review;
 use crate::rule::{Durability, Rules};
 use crate::space::{self, Room, Space};
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
@@ -85,6 +86,8 @@ pub(crate) struct Writer {
     pub(crate) directory: Directory,
     /// What is to leave the log.
     pub(crate) retention: Retention,
+    /// Which channels have yet to learn of other rules.
+    pub(crate) review: Review,
     /// The last position given.
     pub(crate) last: Position,
     /// The position of the last event, which transient events after it are said to have.
@@ -151,6 +154,7 @@ impl Writer {
             directory: Directory::open(&*parts.store, parts.channels_max)?,
             horizon: Arc::new(Horizon::open(&*parts.store, now_ms, parts.cursor_age_max)?),
             time_ms: time_of_last(&*parts.store)?,
+            review: Review::open(&*parts.store, &parts.rules)?,
             tiers: Tiers::new(parts.store),
             rules: parts.rules,
             clock: parts.clock,

@@ -150,3 +150,46 @@ async fn a_burst_of_short_lived_events_is_swept_at_once_and_not_a_few_a_second()
     until("the sweep", || hub.channel(&name).unwrap().events == 0).await;
     hub.close().await;
 }
+
+#[tokio::test]
+async fn other_rules_hold_for_channels_that_nobody_publishes_to_at_once_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let limited = |count_max| HubConfig {
+        rules: vec![rule("quiet*", HistoryLimits { count_max, ..HistoryLimits::default() })],
+        ..HubConfig::default()
+    };
+    let hub = Hub::open_with(folder.path(), limited(100)).unwrap();
+    for n in 0..20 {
+        hub.publish("quiet", n.to_string()).await.unwrap();
+    }
+    hub.close().await;
+
+    let hub = Hub::open_with(folder.path(), limited(10)).unwrap();
+    until("the rule of this run", || kept(&hub, "quiet").len() == 10).await;
+    hub.reload(&limited(5));
+    until("the rule of this moment", || kept(&hub, "quiet").len() == 5).await;
+    assert_eq!(hub.rules().of(&ChannelName::new("quiet").unwrap()).history.count_max, 5);
+    // In use by now: what is published next obeys, too.
+    hub.reload(&limited(3));
+    hub.publish("quiet", "20").await.unwrap();
+    until("the rule of a channel in use", || kept(&hub, "quiet") == ["18", "19", "20"]).await;
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn how_many_streams_there_may_be_can_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::open_with(folder.path(), HubConfig { streams_max: 0, ..HubConfig::default() }).unwrap();
+    let subscribe = || fanfare_hub::Subscribe {
+        follows: fanfare_hub::Follows::new(vec![(ChannelName::new("a").unwrap(), Since::Now)], Vec::new()),
+        ..fanfare_hub::Subscribe::default()
+    };
+    assert!(hub.subscribe(subscribe()).is_err());
+    hub.reload(&HubConfig { streams_max: 1, ..HubConfig::default() });
+    let stream = hub.subscribe(subscribe()).unwrap();
+    hub.reload(&HubConfig { streams_max: 0, ..HubConfig::default() });
+    assert!(hub.subscribe(subscribe()).is_err());
+    assert_eq!(hub.open_streams(), 1, "who is there stays");
+    drop(stream);
+    hub.close().await;
+}

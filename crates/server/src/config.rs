@@ -52,7 +52,6 @@ pub struct Config {
     /// What holds for the channels that a pattern matches. The first rule that matches a channel counts; a channel that none
     /// matches has all defaults.
     #[serde(rename = "rule")]
-    #[schemars(extend("x-restart" = true))]
     pub rules: Vec<RuleConfig>,
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -186,12 +187,26 @@ pub(crate) fn urls(listeners: &[TcpListener]) -> Vec<String> {
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     places: Arc<Semaphore>,
+    /// How many places there are, taken ones too.
+    size: Arc<AtomicUsize>,
     hub: Hub,
 }
 
 impl Room {
     pub(crate) fn new(hub: Hub, connections_max: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(connections_max)), hub }
+        Self { places: Arc::new(Semaphore::new(connections_max)), size: Arc::new(connections_max.into()), hub }
+    }
+
+    /// Changes how many places there are. Nobody is sent away: places that are taken beyond it stay until they are left.
+    pub(crate) fn resize(&self, connections_max: usize) {
+        let before = self.size.load(Ordering::Relaxed);
+        if connections_max >= before {
+            self.places.add_permits(connections_max - before);
+            self.size.store(connections_max, Ordering::Relaxed);
+        } else {
+            let fewer = self.places.forget_permits(before - connections_max);
+            self.size.store(before - fewer, Ordering::Relaxed);
+        }
     }
 
     /// A place, until it is dropped.

@@ -39,6 +39,7 @@ pub struct Server {
     config: Config,
     hub: Hub,
     door: Door,
+    room: Room,
     /// Tells all tasks to end.
     stop: Stop,
     tasks: JoinSet<()>,
@@ -73,15 +74,20 @@ impl Server {
         tasks.spawn(system::publish(hub.clone(), config.storage.folder.clone(), stopped.clone()));
         tasks.spawn(summary::log(hub.clone(), stopped));
         announce(&urls);
-        Ok(Self { config, hub, door, stop, tasks })
+        Ok(Self { config, hub, door, room, stop, tasks })
     }
 
     /// Takes over those of these settings that can change while a server runs; no stream is dropped. What needs a restart is
     /// told in the log, and stays as it is.
     pub fn reload(&mut self, config: Config) {
         let keys = keys();
-        let needs_restart = |path: &String| path == "rule" || keys.iter().any(|key| key.path == *path && key.restart);
+        let needs_restart = |path: &String| keys.iter().any(|key| key.path == *path && key.restart);
         let (waiting, done): (Vec<_>, Vec<_>) = changed(&self.config, &config).into_iter().partition(needs_restart);
+        match config.hub() {
+            Ok(hub) => self.hub.reload(&hub),
+            Err(error) => tracing::error!(%error, "the rules can't be used"),
+        }
+        self.room.resize(config.streams.max + CONNECTIONS_BESIDE_STREAMS);
         self.door.reload(config.door.clone());
         if let Err(error) = self.hub.reload_reserve(config.storage.reserve.map(ByteSize::bytes)) {
             tracing::error!(%error, "the reserve is as before");

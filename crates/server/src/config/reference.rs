@@ -22,7 +22,8 @@ Everything has a default; `fanfare` alone serves a developer on their own machin
 An unknown key is an error, in the file, in a flag, and in the environment if it is almost a known one.
 
 A running server reads all of it again on `SIGHUP` (`systemctl reload`, `kill -HUP`). No stream is dropped. What can't be
-used is told in the log, and the server goes on with what it had. Keys marked with ↻ need a restart.
+used is told in the log, and the server goes on with what it had. Keys marked with ↻ need a restart. Stricter limits of
+history hold within moments for all channels; a stream that is open keeps its heartbeat until it comes back.
 
 Lengths of time are digits and `ms`, `s`, `m`, `h` or `d`; sizes are digits and `B`, `KiB`, `MiB`, `GiB`, `TiB`, or `KB`, `MB`,
 `GB`, `TB` in powers of 1,000.

@@ -11,14 +11,11 @@ use crate::limits::STREAMS_MAX;
 #[serde(default, deny_unknown_fields)]
 pub struct StreamsConfig {
     /// How many streams there may be; further ones are told to come back later.
-    #[schemars(extend("x-restart" = true))]
     pub max: usize,
     /// The longest reconnection time that streams are told on opening.
-    #[schemars(extend("x-restart" = true))]
     pub retry_max: Span,
     /// The shortest reconnection time that streams are told on opening; each gets one of its own between the two, so that
     /// those who were cut together don't come back together.
-    #[schemars(extend("x-restart" = true))]
     pub retry_min: Span,
     /// How long a reader may take nothing before its stream is cut.
     #[schemars(extend("x-restart" = true))]

@@ -17,6 +17,7 @@ mod http;
 mod publish;
 mod read;
 mod resume;
+mod settings;
 mod socket;
 mod stop;
 mod stream;
