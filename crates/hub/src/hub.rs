@@ -16,6 +16,7 @@ use crate::limits::ACTIVE_CHANNELS_MAX;
 use crate::log::Log;
 use crate::rule::Rules;
 use crate::shard::inbox::{Command, Inbox};
+use crate::shard::progress::Progress;
 use crate::shard::readers::{ReaderQueue, start_reader};
 use crate::shard::thread::ShardLoop;
 use crate::shard::{Shard, ShardSettings};
@@ -23,6 +24,7 @@ use crate::space::{ReserveError, Space};
 use crate::stats::{Counters, Stats};
 use crate::store::fjall::FjallStore;
 use crate::store::{Store, StoreError};
+use crate::window::Slots;
 use crate::writer::{Writer, WriterParts};
 
 /// How often the writer looks at what is due.
@@ -30,6 +32,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How many sweeps lie between two reclaims, at least (five minutes).
 const RECLAIM_EVERY: u32 = 300;
+
+/// How long the store's size on disk is remembered: figures are read every few seconds, by several at a time.
+const DISK_BYTES_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// The hub. Cheap to clone; all clones are the same hub.
 #[derive(Clone)]
@@ -59,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) open: Arc<AtomicUsize>,
     /// Shards, readers and keeper, joined by `close`.
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
+    /// What the store had on disk, and when it was asked.
+    disk_bytes: Mutex<Option<(Duration, u64)>>,
     /// Ends the keeper.
     pub(crate) keeper: Arc<(Mutex<bool>, Condvar)>,
 }
@@ -67,6 +74,7 @@ pub(crate) struct Shared {
 pub(crate) struct ShardHandle {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) index: Arc<RwLock<Index>>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -123,9 +131,9 @@ impl Hub {
         };
         for number in 0..count {
             let shard = new_shard(&writer, &counters, &config);
-            let index = shard.index();
+            let (index, progress) = (shard.index(), shard.progress());
             let shard = ShardLoop::new(shard, readers.clone(), config.clock.clone())?;
-            shards.push(Arc::new(ShardHandle { inbox: shard.inbox(), index }));
+            shards.push(Arc::new(ShardHandle { inbox: shard.inbox(), index, progress }));
             threads.push(shard.start(number)?);
         }
         for number in 0..config.readers.max(1) {
@@ -149,6 +157,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             open: Arc::default(),
             threads: Mutex::new(threads),
+            disk_bytes: Mutex::default(),
             keeper: Arc::default(),
         }));
         hub.start_keeper()?;
@@ -210,21 +219,6 @@ impl Hub {
         &self.0.history
     }
 
-    /// Whether the hub takes events and streams. `Err` says why not.
-    ///
-    /// # Errors
-    ///
-    /// When it is stopping, or the store failed.
-    pub fn ready(&self) -> Result<(), &'static str> {
-        if self.0.stopping.load(Ordering::Acquire) {
-            return Err("the hub is stopping");
-        }
-        if self.0.log.has_failed() {
-            return Err("the store failed; the hub must be restarted");
-        }
-        Ok(())
-    }
-
     /// Has another reserve of free disk count from now on; by the size of the disk if `None`.
     ///
     /// # Errors
@@ -242,18 +236,54 @@ impl Hub {
     /// What the hub is and has done.
     pub fn stats(&self) -> Stats {
         let history = &self.0.history;
-        let (head, _) = history.window.head();
+        let (head, end) = history.window.head();
         let (window_bytes, window_events) = history.window.size();
+        let (queue, queue_bytes) = self.0.log.waiting();
+        let (lag_events, lag) = self.lag(end);
         Stats {
             epoch: history.epochs.current().to_string(),
             head: history.epochs.cursor(head, None).to_text(),
             window_bytes: window_bytes as u64,
             window_events: window_events as u64,
-            disk_bytes: self.0.store.disk_bytes().unwrap_or_default(),
+            disk_bytes: self.disk_bytes(),
             disk_free_bytes: self.0.space.free(),
             disk_reserve_bytes: self.0.space.reserve(),
             disk_full: self.0.space.is_full(),
-            ..self.0.counters.snapshot()
+            streams_max: self.0.streams_max.load(Ordering::Relaxed) as u64,
+            queue: queue as u64,
+            queue_bytes: queue_bytes as u64,
+            lag_events,
+            lag,
+            ..self.0.counters.snapshot(self.0.history.clock.elapsed())
+        }
+    }
+
+    /// How many events before the slot `end` the slowest shard has not passed on yet, and how many seconds ago the first of
+    /// them was published.
+    fn lag(&self, end: u64) -> (u64, f64) {
+        let slots = self.0.shards.iter().filter_map(|shard| shard.progress.slot());
+        let Some(slot) = slots.min().filter(|slot| *slot < end) else { return (0, 0.0) };
+        let window = &self.0.history.window;
+        // Where the slot has left the window meanwhile, the oldest that is there will do.
+        let first = match window.entries(slot.max(window.first()), 1, 1) {
+            Slots::Entries(entries) => entries.first().map(|entry| entry.record.time_ms),
+            Slots::Gone => None,
+        };
+        let ago_ms = first.map_or(0, |time_ms| self.0.history.clock.unix_ms().saturating_sub(time_ms));
+        (end - slot, ago_ms as f64 / 1e3)
+    }
+
+    /// Bytes on disk, as they were some seconds ago at most: the store has to ask all its files.
+    fn disk_bytes(&self) -> u64 {
+        let now = self.0.history.clock.elapsed();
+        let mut known = self.0.disk_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        match *known {
+            Some((at, bytes)) if now.saturating_sub(at) < DISK_BYTES_AGE_MAX => bytes,
+            _ => {
+                let bytes = self.0.store.disk_bytes().unwrap_or_default();
+                *known = Some((now, bytes));
+                bytes
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::clock::Clock;
 use crate::draft::Draft;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_DRAFTS_MAX};
 use crate::shard::inbox::Inbox;
@@ -39,6 +40,8 @@ pub(crate) struct Log {
     room: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
     health: Arc<Health>,
+    counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What the writer's thread tells of itself.
@@ -57,14 +60,16 @@ impl Log {
     pub(crate) fn start(writer: Writer, shards: Vec<Arc<Inbox>>, counters: Arc<Counters>) -> std::io::Result<Self> {
         let (queue, commands) = mpsc::channel(QUEUE_DRAFTS_MAX);
         let health = Arc::new(Health::default());
-        let work = Loop { writer, shards, counters, health: health.clone() };
+        let clock = writer.clock.clone();
+        let work = Loop { writer, shards, counters: counters.clone(), health: health.clone() };
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || work.run(commands))?;
         let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX / PERMIT_BYTES));
-        Ok(Self { queue, room, thread: Mutex::new(Some(thread)), health })
+        Ok(Self { queue, room, thread: Mutex::new(Some(thread)), health, counters, clock })
     }
 
     /// Appends a group; waits for a place in the queue, then for the outcome.
     pub(crate) async fn append(&self, drafts: Vec<Draft>, atomic: bool) -> Outcome {
+        let began = self.clock.elapsed();
         let count = drafts.len();
         let refused = |error| vec![Err(error); count];
         let bytes: usize = drafts.iter().map(Draft::weight).sum();
@@ -78,7 +83,9 @@ impl Log {
             return refused(AppendError::Closed);
         }
         // The writer answers everything that it took off the queue; if it could not, nobody knows what became of it.
-        outcome.await.unwrap_or_else(|_| refused(AppendError::OutcomeUnknown))
+        let outcome = outcome.await.unwrap_or_else(|_| refused(AppendError::OutcomeUnknown));
+        self.counters.distributions.publish_latency.took(self.clock.elapsed().saturating_sub(began));
+        outcome
     }
 
     /// Has the writer look at what is due.
@@ -91,6 +98,17 @@ impl Log {
     /// Whether a commit failed, so that nothing is appended any more.
     pub(crate) fn has_failed(&self) -> bool {
         self.health.failed.load(Ordering::Acquire)
+    }
+
+    /// Whether the writer's thread has ended, or is about to.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// How many groups wait for the writer, and how many bytes they have.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let groups = self.queue.max_capacity() - self.queue.capacity();
+        (groups, QUEUE_BYTES_MAX - self.room.available_permits() * PERMIT_BYTES)
     }
 
     /// How many index entries were removed since this was asked last.
@@ -153,21 +171,23 @@ impl Loop {
                 next = commands.try_recv().ok();
             }
             let is_idle = appends.is_empty();
-            self.append(appends);
+            self.append(appends, bytes);
             sweep |= self.health.sweep_wanted.swap(false, Ordering::AcqRel);
             if sweep {
                 sweep = self.writer.sweep() || (is_idle && self.writer.has_removals());
                 self.wake();
             }
             self.health.failed.store(self.writer.is_failed(), Ordering::Release);
-            self.health.removed.fetch_add(self.writer.take_removed(), Ordering::AcqRel);
+            let removed = self.writer.take_removed();
+            self.health.removed.fetch_add(removed, Ordering::AcqRel);
+            self.counters.removed.fetch_add(removed, Ordering::Relaxed);
         }
         if let Err(error) = self.writer.close() {
             tracing::error!(error = &error as &dyn std::error::Error, "the log could not be closed in order");
         }
     }
 
-    fn append(&mut self, appends: Vec<Append>) {
+    fn append(&mut self, appends: Vec<Append>, bytes: usize) {
         if appends.is_empty() {
             return;
         }
@@ -177,8 +197,11 @@ impl Loop {
             groups.push(group);
             answers.push((answer, room));
         }
+        let drafts = groups.iter().map(|group| group.drafts.len()).sum();
+        let clock = self.writer.clock.clone();
+        let began = clock.elapsed();
         let outcomes = self.writer.append(groups);
-        bump(&self.counters.commits);
+        self.counters.committed(clock.elapsed().saturating_sub(began), drafts, bytes);
         for ((answer, room), outcome) in answers.into_iter().zip(outcomes) {
             self.count(&outcome);
             drop(room);

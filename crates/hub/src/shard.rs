@@ -31,12 +31,14 @@ mod deadlines;
 mod give_way;
 pub(crate) mod inbox;
 mod pass;
+pub(crate) mod progress;
 pub(crate) mod readers;
 mod streams;
 pub(crate) mod thread;
 
 use self::give_way::GiveWay;
 use self::pass::{NO_RUN, Pass};
+use self::progress::Progress;
 use self::streams::{Gone, Stream, Streams, place};
 
 /// Something to be read from history for a stream.
@@ -127,6 +129,8 @@ pub(crate) struct Shard {
     drained: bool,
     /// What is to be read for its streams; whoever drives the shard takes it away.
     jobs: Vec<Job>,
+    /// How far it has come.
+    progress: Arc<Progress>,
     /// Gives numbers for jitter, evenly from 0 to 1.
     random: Box<dyn FnMut() -> f64 + Send>,
 }
@@ -155,6 +159,7 @@ impl Shard {
             portion: Portion::default(),
             drained: false,
             jobs: Vec::new(),
+            progress: Arc::default(),
             random,
         }
     }
@@ -162,6 +167,11 @@ impl Shard {
     /// Which streams follow what; for receipts.
     pub(crate) fn index(&self) -> Arc<RwLock<Index>> {
         self.index.clone()
+    }
+
+    /// How far it has come; for who watches from outside.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
     }
 
     /// Takes away what is to be read.
@@ -192,13 +202,16 @@ impl Shard {
 
     /// Takes a new stream. Its opening is sent at once, before its beginning is known.
     pub(crate) fn open(&mut self, opening: Opening, now: Duration) -> StreamKey {
-        let Opening { subscription, outlet, last, head, place } = opening;
+        let Opening { mut subscription, outlet, last, head, place } = opening;
+        subscription.opened_s = now.as_secs() as u32;
         if self.streams.is_empty() {
             self.jump();
         }
         let follows = subscription.follows().clone();
         let heartbeat = subscription.heartbeat();
         let key = self.streams.insert(Stream::new(subscription, outlet, place, now));
+        self.counters.has(true, now.as_secs() as u32);
+        self.progress.stands(self.log.slot);
         self.index.write().unwrap_or_else(PoisonError::into_inner).insert(key, &follows);
         // The first heartbeat comes after half to a whole interval: streams that open together don't beat together.
         self.wheel.insert(now + heartbeat.mul_f64(0.5 + 0.5 * (self.random)()), key);
@@ -227,6 +240,9 @@ impl Shard {
         let failed = match answer {
             Answer::Begin(Ok(beginning)) => {
                 beginning.gaps.iter().for_each(|gap| self.counters.gap(gap.reason));
+                if beginning.resumed {
+                    bump(&self.counters.resumed);
+                }
                 stream.subscription.begin(*beginning, &view);
                 None
             }
@@ -278,6 +294,9 @@ impl Shard {
     fn pump(&mut self, key: StreamKey, now: Duration) {
         if self.try_pump(key, now).is_err() {
             self.close(key, CloseReason::Left);
+        }
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.count_behind(&self.counters, !stream.subscription.is_live());
         }
     }
 
@@ -356,11 +375,15 @@ impl Shard {
             }
             match stream.send(&self.portion, now) {
                 Ok(true) => stream.subscription.was_sent(&self.portion),
-                Ok(false) => bump(&self.counters.fell_behind),
+                Ok(false) => {
+                    bump(&self.counters.fell_behind);
+                    stream.count_behind(&self.counters, true);
+                }
                 Err(Gone) => gone.push(*key),
             }
         }
         self.pass.end(touched);
+        self.progress.stands(self.log.slot);
         self.log.recent.push(slot, entries);
         self.log.recent.forget_before(self.log.window.first());
         for key in gone {
@@ -385,6 +408,7 @@ impl Shard {
         let (position, slot) = self.log.window.head();
         self.log.position = self.log.position.max(position);
         self.log.slot = slot;
+        self.progress.stands(if self.streams.is_empty() { Progress::NOWHERE } else { slot });
         self.log.recent.forget_before(slot);
     }
 
@@ -394,6 +418,7 @@ impl Shard {
         for stream in self.streams.iter_mut() {
             if let Some(catchup) = stream.subscription.fall_below(self.log.position) {
                 self.jobs.push(stream.job(Work::Page(catchup)));
+                stream.count_behind(&self.counters, true);
             }
         }
         self.jump();
@@ -404,6 +429,11 @@ impl Shard {
         let Some(mut stream) = self.streams.remove(key) else { return };
         self.index.write().unwrap_or_else(PoisonError::into_inner).remove(key, stream.subscription.follows());
         stream.outlet.end();
+        stream.count_behind(&self.counters, false);
+        if self.streams.is_empty() {
+            self.progress.stands(Progress::NOWHERE);
+        }
+        self.counters.has(false, stream.subscription.opened_s);
         self.counters.closed(reason);
     }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::histogram::{COUNTS, Distribution, Histogram, SIZES};
 use crate::notice::GapReason;
 use crate::rule::Durability;
 
@@ -63,14 +65,33 @@ pub(crate) struct Counters {
     pub(crate) failed: AtomicU64,
     pub(crate) refused_disk_full: AtomicU64,
     pub(crate) commits: AtomicU64,
+    pub(crate) removed: AtomicU64,
     pub(crate) streams: AtomicU64,
     pub(crate) opened: AtomicU64,
+    /// The most streams that were open at a time.
+    peak: AtomicU64,
+    /// When each open stream was opened, in seconds of the hub's clock, all together: what their average age is made of.
+    opened_s: AtomicU64,
+    pub(crate) resumed: AtomicU64,
+    behind: AtomicU64,
     pub(crate) refused_full: AtomicU64,
+    pub(crate) refused_stopping: AtomicU64,
     closed: [AtomicU64; 7],
     gaps: [AtomicU64; 5],
     pub(crate) pages: AtomicU64,
     pub(crate) page_bytes: AtomicU64,
     pub(crate) fell_behind: AtomicU64,
+    pub(crate) distributions: Distributions,
+}
+
+/// How long things took and how large they were.
+#[derive(Debug)]
+pub(crate) struct Distributions {
+    /// From a publisher's asking to its answer.
+    pub(crate) publish_latency: Histogram,
+    commit_duration: Histogram,
+    commit_events: Histogram,
+    commit_bytes: Histogram,
 }
 
 /// Adds one.
@@ -78,7 +99,61 @@ pub(crate) fn bump(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+impl Default for Distributions {
+    fn default() -> Self {
+        Self {
+            publish_latency: Histogram::of_times(),
+            commit_duration: Histogram::of_times(),
+            commit_events: Histogram::of(COUNTS),
+            commit_bytes: Histogram::of(SIZES),
+        }
+    }
+}
+
 impl Counters {
+    /// A commit was made, or failed.
+    pub(crate) fn committed(&self, took: Duration, events: usize, bytes: usize) {
+        bump(&self.commits);
+        self.distributions.commit_duration.took(took);
+        self.distributions.commit_events.record(events as u64);
+        self.distributions.commit_bytes.record(bytes as u64);
+    }
+
+    /// A stream was opened. It counts from now on, before its shard has it.
+    pub(crate) fn opened(&self) {
+        bump(&self.opened);
+        let open = self.streams.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(open, Ordering::Relaxed);
+    }
+
+    /// A shard has a new stream, or had one that is gone: `opened_s` is when it was opened.
+    pub(crate) fn has(&self, is_there: bool, opened_s: u32) {
+        if is_there {
+            self.opened_s.fetch_add(opened_s.into(), Ordering::Relaxed);
+        } else {
+            self.opened_s.fetch_sub(opened_s.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// A stream fell behind, or is so no longer.
+    pub(crate) fn behind(&self, is_behind: bool) {
+        if is_behind {
+            self.behind.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.behind.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The average age of open streams, in seconds; 0 where there are none.
+    fn age(&self, now: Duration) -> f64 {
+        let streams = self.streams.load(Ordering::Relaxed);
+        if streams == 0 {
+            return 0.0;
+        }
+        let opened = self.opened_s.load(Ordering::Relaxed) as f64 / streams as f64;
+        (now.as_secs_f64() - opened).max(0.0)
+    }
+
     pub(crate) fn published(&self, durability: Durability) {
         let [transient, memory, durable] = &self.published;
         bump(match durability {
@@ -132,10 +207,22 @@ pub struct Stats {
     pub head: String,
     /// Open streams.
     pub streams: u64,
+    /// How many there may be.
+    pub streams_max: u64,
+    /// The most that were open at a time since the start.
+    pub streams_peak: u64,
+    /// Open streams that are sent history, or what waits in the window, and not yet what is new.
+    pub streams_behind: u64,
+    /// The average age of open streams, in seconds.
+    pub streams_age: f64,
     /// Streams opened since the start.
     pub streams_opened: u64,
+    /// Streams opened since the start that took up where their listener had stopped.
+    pub streams_resumed: u64,
     /// Streams refused because the hub was full.
     pub streams_refused_full: u64,
+    /// Streams refused because the hub was stopping.
+    pub streams_refused_stopping: u64,
     /// Streams closed since the start, by reason.
     pub streams_closed: BTreeMap<&'static str, u64>,
     /// How often a stream was not taken up by its reader and fell behind.
@@ -154,6 +241,24 @@ pub struct Stats {
     pub refused_disk_full: u64,
     /// Group commits.
     pub commits: u64,
+    /// From a publisher's asking to its acknowledgement, in seconds.
+    pub publish_latency: Distribution,
+    /// How long group commits took, in seconds.
+    pub commit_duration: Distribution,
+    /// Events that group commits were asked to write.
+    pub commit_events: Distribution,
+    /// Bytes that group commits were asked to write.
+    pub commit_bytes: Distribution,
+    /// Requests that wait for the log's writer.
+    pub queue: u64,
+    /// Bytes that wait for the log's writer, in steps of 1 KiB.
+    pub queue_bytes: u64,
+    /// Index entries that retention removed since the start: one for each channel of an event.
+    pub removed: u64,
+    /// Events in the window that the slowest shard has not passed on yet.
+    pub lag_events: u64,
+    /// How long the oldest of them has been waiting, in seconds.
+    pub lag: f64,
     /// Pages of history read for streams.
     pub pages_read: u64,
     /// Bytes of history that streams hold because their readers are slow.
@@ -174,15 +279,21 @@ pub struct Stats {
 
 impl Counters {
     /// The counters' part of the stats.
-    pub(crate) fn snapshot(&self) -> Stats {
+    pub(crate) fn snapshot(&self, now: Duration) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let durabilities = [Durability::Transient, Durability::Memory, Durability::Durable];
         Stats {
             epoch: String::new(),
             head: String::new(),
             streams: read(&self.streams),
+            streams_max: 0,
+            streams_peak: read(&self.peak),
+            streams_behind: read(&self.behind),
+            streams_age: self.age(now),
             streams_opened: read(&self.opened),
+            streams_resumed: read(&self.resumed),
             streams_refused_full: read(&self.refused_full),
+            streams_refused_stopping: read(&self.refused_stopping),
             streams_closed: CloseReason::ALL.iter().map(|r| r.as_str()).zip(self.closed.iter().map(read)).collect(),
             fell_behind: read(&self.fell_behind),
             gaps: GapReason::ALL.iter().map(|r| r.as_str()).zip(self.gaps.iter().map(read)).collect(),
@@ -192,6 +303,15 @@ impl Counters {
             failed: read(&self.failed),
             refused_disk_full: read(&self.refused_disk_full),
             commits: read(&self.commits),
+            publish_latency: self.distributions.publish_latency.distribution(),
+            commit_duration: self.distributions.commit_duration.distribution(),
+            commit_events: self.distributions.commit_events.distribution(),
+            commit_bytes: self.distributions.commit_bytes.distribution(),
+            queue: 0,
+            queue_bytes: 0,
+            removed: read(&self.removed),
+            lag_events: 0,
+            lag: 0.0,
             pages_read: read(&self.pages),
             page_bytes: read(&self.page_bytes),
             window_bytes: 0,

@@ -113,6 +113,7 @@ impl Hub {
             return Err(SubscribeError::TooManyPatterns(follows.patterns().len()));
         }
         if self.0.stopping.load(Ordering::Acquire) {
+            bump(&self.0.counters.refused_stopping);
             return Err(SubscribeError::Stopping);
         }
         let was_open = self.0.open.fetch_add(1, Ordering::AcqRel);
@@ -186,8 +187,7 @@ impl Reservation {
         let Self { hub, follows, style, last, head: (position, slot), place } = self;
         let words = [head, &opening(hub.jittered_retry())].concat();
         let subscription = Subscription::new(follows, style, slot, &words);
-        bump(&hub.0.counters.opened);
-        bump(&hub.0.counters.streams);
+        hub.0.counters.opened();
         let shard = hub.next_shard();
         let opening = Opening { subscription, outlet, last, head: position, place: Some(Arc::new(place)) };
         if let Some(shard) = &shard {

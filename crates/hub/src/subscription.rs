@@ -111,6 +111,8 @@ pub(crate) struct Subscription {
     opened: u64,
     /// The cursor of the last id that the client was sent; `ORIGIN` where that is not known.
     told: Position,
+    /// When its stream was opened, in seconds of the hub's clock, for its age. Written by the shard.
+    pub(crate) opened_s: u32,
     /// The day of the last heartbeat, counted from the Unix epoch; 0 before the first.
     beat_day: u16,
     /// Set when a rule ends the stream.
@@ -149,6 +151,7 @@ impl Subscription {
             sent: Position::ORIGIN,
             opened,
             told: Position::ORIGIN,
+            opened_s: 0,
             beat_day: 0,
             end: None,
         }

@@ -30,6 +30,7 @@ impl Shard {
                     Ok(false) => {
                         stream.subscription.fall_behind(Mark { next: self.log.slot, sent: self.log.position });
                         bump(&self.counters.fell_behind);
+                        stream.count_behind(&self.counters, true);
                     }
                     Err(Gone) => {
                         self.close(key, CloseReason::Left);

@@ -107,6 +107,11 @@ impl Inbox {
         std::mem::take(&mut self.lock().commands)
     }
 
+    /// Whether the shard has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     /// The shard has ended.
     pub(super) fn close(&self) {
         let mut said = self.lock();

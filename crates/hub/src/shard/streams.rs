@@ -12,6 +12,7 @@ use super::{Job, Work};
 use crate::index::StreamKey;
 use crate::outlet::{Outlet, Written};
 use crate::portion::Portion;
+use crate::stats::Counters;
 use crate::subscribe::OpenPlace;
 use crate::subscription::Subscription;
 
@@ -26,6 +27,8 @@ pub(super) struct Stream {
     pub(super) full: bool,
     /// Whether it waits for its turn.
     pub(super) queued: bool,
+    /// Whether it was counted as behind.
+    is_behind: bool,
     /// What it gets from the pass under way.
     pub(super) run: RunKey,
     /// The slot behind the first of the last group that it was offered, so that an event of several channels comes once.
@@ -50,6 +53,7 @@ impl Stream {
             rest: None,
             full: false,
             queued: false,
+            is_behind: false,
             run: NO_RUN,
             offered: 0,
             sent_at_ms: now.as_millis() as u64,
@@ -66,6 +70,13 @@ impl Stream {
     pub(super) fn queue_up(&mut self, queue: &mut VecDeque<StreamKey>) {
         if !std::mem::replace(&mut self.queued, true) {
             queue.push_back(self.key);
+        }
+    }
+
+    /// Counts it as behind, or as behind no longer.
+    pub(super) fn count_behind(&mut self, counters: &Counters, is_behind: bool) {
+        if std::mem::replace(&mut self.is_behind, is_behind) != is_behind {
+            counters.behind(is_behind);
         }
     }
 
