@@ -20,6 +20,7 @@ mod sources;
 mod span;
 mod storage;
 mod streams;
+mod tls;
 
 pub use self::byte_size::ByteSize;
 pub use self::drain::DrainConfig;
@@ -31,6 +32,7 @@ pub use self::sources::{Loaded, Said, Sources};
 pub use self::span::Span;
 pub use self::storage::StorageConfig;
 pub use self::streams::StreamsConfig;
+pub use self::tls::{TlsConfig, TlsFiles};
 use crate::DoorConfig;
 use crate::listener::{Listen, PORT};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// What holds for all streams.
     pub streams: StreamsConfig,
+    /// How connections are encrypted: with both files, all addresses speak TLS.
+    pub tls: TlsConfig,
     /// What holds for the channels that a pattern matches. The first rule that matches a channel counts; a channel that none
     /// matches has all defaults.
     #[serde(rename = "rule")]
@@ -63,6 +67,7 @@ impl Default for Config {
             drain: DrainConfig::default(),
             storage: StorageConfig::default(),
             streams: StreamsConfig::default(),
+            tls: TlsConfig::default(),
             rules: Vec::new(),
         }
     }
@@ -80,6 +85,7 @@ impl Config {
         }
         self.storage.check()?;
         self.streams.check()?;
+        self.tls.check()?;
         self.drain.check()
     }
 

@@ -11,6 +11,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::Semaphore;
 
+use crate::counts::Counts;
 use crate::error::{ApiError, Code};
 use crate::host::{Host, Origin};
 use crate::limits::READS_MAX;
@@ -69,6 +70,8 @@ struct Shared {
     config: RwLock<Arc<DoorConfig>>,
     /// Refusals by the place of their code in [`Code::ALL`].
     refusals: Vec<AtomicU64>,
+    /// What happened to connections; nothing where others accept them.
+    counts: Arc<Counts>,
     /// Bounds the reads that block a thread.
     reads: Arc<Semaphore>,
     /// Counts from when the door was made.
@@ -80,7 +83,7 @@ impl Door {
         let refusals = Code::ALL.iter().map(|_| AtomicU64::new(0)).collect();
         let reads = Arc::new(Semaphore::new(READS_MAX));
         let config = RwLock::new(Arc::new(config));
-        Self(Arc::new(Shared { hub, config, refusals, reads, clock: SystemClock::default() }))
+        Self(Arc::new(Shared { hub, config, refusals, counts: Arc::default(), reads, clock: SystemClock::default() }))
     }
 
     /// The hub behind the door.
@@ -114,6 +117,11 @@ impl Door {
     pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
         let counts = self.0.refusals.iter().map(|counter| counter.load(Ordering::Relaxed));
         Code::ALL.iter().map(|code| code.as_str()).zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// What happened to connections so far.
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.0.counts
     }
 
     /// Reads from the hub what may have to come from disk, on a thread that may block.

@@ -30,12 +30,17 @@ pub mod cli;
 mod client;
 pub mod config;
 mod connection;
+mod counts;
 mod door;
 mod duration;
+mod encrypted;
 mod error;
+mod exchanges;
 mod guard;
 mod handover;
 mod host;
+mod http1;
+mod http2;
 pub mod limits;
 mod listener;
 mod open_files;
@@ -48,6 +53,8 @@ mod summary;
 mod system;
 #[cfg(test)]
 mod testing;
+mod tls;
+mod watched;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -59,6 +66,7 @@ pub use crate::config::Config;
 pub use crate::door::DoorConfig;
 pub use crate::error::{ApiError, Code};
 pub use crate::listener::{Listen, ListenError};
+pub use crate::tls::TlsError;
 
 use crate::door::Door;
 

@@ -38,6 +38,46 @@ pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
 /// reader (30 s), so that the hub ends a stalled stream, and counts it as such, before its socket goes.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(40);
 
+/// How long a client may take for a TLS handshake.
+pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// TLS handshakes at a time. They cost some 40 KB each and a signature; when a crowd comes, the rest wait for their turn.
+pub const TLS_HANDSHAKES_MAX: usize = 512;
+
+/// How often certificates are looked at, whether they were renewed.
+pub const TLS_LOOK_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Bytes that TLS holds for a connection that takes nothing (16 KiB, one record).
+pub const TLS_BUFFER_BYTES_MAX: usize = 16 * 1024;
+
+/// Requests open at a time on one HTTP/2 connection, event streams too. Browsers use one connection for all tabs of a
+/// site, and ask for no more than a hundred where they aren't told.
+pub const HTTP2_STREAMS_MAX: u32 = 128;
+
+/// Bytes of a request's body that a client may send ahead on one HTTP/2 stream (64 KiB).
+pub const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The same for all streams of a connection together (256 KiB): what a connection may make the server hold.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// Bytes that are held for one HTTP/2 stream whose client takes nothing (32 KiB).
+pub const HTTP2_SEND_BYTES_MAX: usize = 32 * 1024;
+
+/// Largest piece of an answer that is given to HTTP/2 at a time (16 KiB, the largest frame that every client takes).
+pub const HTTP2_PIECE_BYTES_MAX: usize = 16 * 1024;
+
+/// Requests that a client may take back (reset) before the server has looked at them; more is an attack ("rapid reset").
+pub const HTTP2_RESETS_MAX: usize = 20;
+
+/// How often an HTTP/2 client is asked whether it is there, unless it says something.
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long it may take to answer that.
+pub const HTTP2_PING_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// How long an HTTP/2 connection may be without a request. Longer than people pause between two pages.
+pub const HTTP2_IDLE_MAX: Duration = Duration::from_mins(2);
+
 /// Unsent bytes that the kernel holds for a connection (32 KiB), so that lag stays in the log, which is shared.
 pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use fanfare_hub::Hub;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::connection;
+use crate::connection::{self, Entrance};
 use crate::limits::{BACKLOG, STOP_WAIT_MAX};
 use crate::stop::Stopped;
 
@@ -174,11 +173,12 @@ fn bind_localhost(port: u16) -> Result<Vec<TcpListener>, ListenError> {
 }
 
 /// The addresses that were bound, as a browser takes them.
-pub(crate) fn urls(listeners: &[TcpListener]) -> Vec<String> {
+pub(crate) fn urls(listeners: &[TcpListener], is_encrypted: bool) -> Vec<String> {
+    let scheme = if is_encrypted { "https" } else { "http" };
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
     let url = |address: SocketAddr| match address.ip() {
-        IpAddr::V4(ip) => format!("http://{ip}:{}", address.port()),
-        IpAddr::V6(ip) => format!("http://[{ip}]:{}", address.port()),
+        IpAddr::V4(ip) => format!("{scheme}://{ip}:{}", address.port()),
+        IpAddr::V6(ip) => format!("{scheme}://[{ip}]:{}", address.port()),
     };
     addresses.map(url).collect()
 }
@@ -217,7 +217,7 @@ impl Room {
 }
 
 /// Accepts connections until told to stop, then waits for them to end; those that take too long are cut.
-pub(crate) async fn accept(listener: TcpListener, app: Router, room: Room, mut stopped: Stopped) {
+pub(crate) async fn accept(listener: TcpListener, entrance: Entrance, room: Room, mut stopped: Stopped) {
     let mut connections = JoinSet::new();
     // What goes on for a while is logged when it begins.
     let (mut was_full, mut has_failed) = (false, false);
@@ -238,7 +238,7 @@ pub(crate) async fn accept(listener: TcpListener, app: Router, room: Room, mut s
                     continue;
                 };
                 (was_full, has_failed) = (false, false);
-                let served = connection::serve(socket, app.clone(), stopped.clone());
+                let served = connection::serve(socket, entrance.clone(), stopped.clone());
                 connections.spawn(async move {
                     served.await;
                     drop(place);
@@ -296,7 +296,7 @@ mod tests {
         let listeners = bind(&[Listen::Localhost(0)], false).unwrap();
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
-        assert!(urls(&listeners)[0].starts_with("http://127.0.0.1:"));
+        assert!(urls(&listeners, false)[0].starts_with("http://127.0.0.1:"));
     }
 
     #[tokio::test]

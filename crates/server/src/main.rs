@@ -16,6 +16,8 @@ async fn main() -> ExitCode {
     // Without a thread of its own the allocator gives memory back only when it is asked for more.
     #[cfg(all(feature = "jemalloc", target_os = "linux"))]
     let _ = tikv_jemalloc_ctl::background_thread::write(true);
+    // Says which cryptography is meant, before any library takes another one for granted.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match Cli::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

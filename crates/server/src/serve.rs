@@ -5,15 +5,18 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fanfare_hub::{Hub, HubConfig, NameError, OpenError};
 use tokio::task::JoinSet;
 
-use crate::config::{ByteSize, Config, changed, keys};
+use crate::config::{ByteSize, Config, TlsFiles, changed, keys};
+use crate::connection::Entrance;
 use crate::door::Door;
 use crate::limits::CONNECTIONS_BESIDE_STREAMS;
 use crate::listener::{self, ListenError, Room};
 use crate::stop::{Stop, stop};
+use crate::tls::{Tls, TlsError};
 use crate::{summary, system};
 
 /// Why a server did not come to life.
@@ -22,6 +25,9 @@ pub enum ServeError {
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Certificate and key can't be used.
+    #[error("TLS is not possible")]
+    Tls(#[from] TlsError),
     /// The data folder can't be made.
     #[error("the data folder {} can't be made", .0.display())]
     Folder(PathBuf, #[source] std::io::Error),
@@ -40,6 +46,7 @@ pub struct Server {
     hub: Hub,
     door: Door,
     room: Room,
+    tls: Option<Tls>,
     /// Tells all tasks to end.
     stop: Stop,
     tasks: JoinSet<()>,
@@ -52,29 +59,33 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Starts a server. Writes one line `listening on http://…` per address to the standard output once it accepts
+    /// Starts a server. Writes one line `listening on http://…` (or `https://…`) per address to the standard output once it accepts
     /// connections.
     ///
     /// # Errors
     ///
-    /// When an address is taken, or the data folder can't be used.
+    /// When certificate and key can't be used, an address is taken, or the data folder can't be used.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
+        let tls = config.tls.files().map(Tls::open).transpose()?;
         let listeners = listener::bind(&config.listen, config.door.allow_anyone)?;
         let hub = open(config.storage.folder.clone(), config.hub()?).await?;
         let door = Door::new(hub.clone(), config.door.clone());
-        let app = crate::app(door.clone());
-        let urls = listener::urls(&listeners);
+        let entrance = Entrance { app: crate::app(door.clone()), tls: tls.clone(), counts: Arc::clone(door.counts()) };
+        let urls = listener::urls(&listeners, tls.is_some());
 
         let (stop, stopped) = stop();
         let room = Room::new(hub.clone(), config.streams.max + CONNECTIONS_BESIDE_STREAMS);
         let mut tasks = JoinSet::new();
         for listener in listeners {
-            tasks.spawn(listener::accept(listener, app.clone(), room.clone(), stopped.clone()));
+            tasks.spawn(listener::accept(listener, entrance.clone(), room.clone(), stopped.clone()));
+        }
+        if let Some(tls) = tls.clone() {
+            tasks.spawn(tls.watch(stopped.clone()));
         }
         tasks.spawn(system::publish(hub.clone(), config.storage.folder.clone(), stopped.clone()));
         tasks.spawn(summary::log(hub.clone(), stopped));
         announce(&urls);
-        Ok(Self { config, hub, door, room, stop, tasks })
+        Ok(Self { config, hub, door, room, tls, stop, tasks })
     }
 
     /// Takes over those of these settings that can change while a server runs; no stream is dropped. What needs a restart is
@@ -92,6 +103,7 @@ impl Server {
         if let Err(error) = self.hub.reload_reserve(config.storage.reserve.map(ByteSize::bytes)) {
             tracing::error!(%error, "the reserve is as before");
         }
+        self.reload_tls(config.tls.files());
         tracing::info!(changed = done.join(", "), "settings were read again");
         if !waiting.is_empty() {
             tracing::warn!(
@@ -100,6 +112,23 @@ impl Server {
             );
         }
         self.config = config;
+    }
+
+    /// Reads certificate and key, also where only what is in the files has changed. Whether there is TLS at all is settled
+    /// at the start.
+    fn reload_tls(&self, files: Option<TlsFiles>) {
+        match (&self.tls, files) {
+            (Some(tls), Some(files)) => {
+                if let Err(error) = tls.reload(files) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "the certificate is as before");
+                }
+            }
+            (None, None) => {}
+            (Some(_), None) | (None, Some(_)) => {
+                tracing::warn!("TLS begins or ends with a restart, and is as before until then");
+            }
+        }
     }
 
     /// Ends it in order: streams are sent away with a time to come back, requests that are being answered are finished, the

@@ -40,6 +40,14 @@ pub(super) struct Arguments {
     /// How many streams there may be; further ones are told to come back later [default: 10000]
     #[arg(long, value_name = "COUNT")]
     streams_max: Option<String>,
+
+    /// A PEM file with the server's certificate and those between it and a root: speak TLS on all addresses
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<String>,
+
+    /// A PEM file with the certificate's private key
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
 }
 
 impl Arguments {
@@ -65,6 +73,8 @@ impl Arguments {
             ("--allow-origin", "door.allow_origins", &self.allow_origin),
             ("--allow-anyone", "door.allow_anyone", anyone.as_slice()),
             ("--streams-max", "streams.max", self.streams_max.as_slice()),
+            ("--tls-certificate", "tls.certificate", self.tls_certificate.as_slice()),
+            ("--tls-key", "tls.key", self.tls_key.as_slice()),
         ] {
             if !values.is_empty() {
                 flags.push(Said { origin: flag.to_owned(), key: key.to_owned(), values: values.to_vec() });

@@ -19,6 +19,8 @@ pub(crate) struct Answer {
     uptime: f64,
     /// Requests refused since then, by the code of the problem.
     requests_refused: BTreeMap<&'static str, u64>,
+    /// What happened to connections since then.
+    connections: BTreeMap<&'static str, u64>,
     #[serde(flatten)]
     hub: Stats,
 }
@@ -28,8 +30,13 @@ pub(crate) async fn stats(State(door): State<Door>, RawQuery(query): RawQuery) -
     Query::parse(query.as_deref(), &[])?;
     // Its size on disk is counted file by file.
     let hub = door.read(fanfare_hub::Hub::stats).await?;
-    let uptime = door.uptime().as_secs_f64();
-    Ok(Json(Answer { version: env!("CARGO_PKG_VERSION"), uptime, requests_refused: door.refusals(), hub }))
+    Ok(Json(Answer {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime: door.uptime().as_secs_f64(),
+        requests_refused: door.refusals(),
+        connections: door.counts().all().into_iter().collect(),
+        hub,
+    }))
 }
 
 #[cfg(test)]

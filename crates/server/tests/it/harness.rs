@@ -83,7 +83,7 @@ impl Hub {
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
-        let addr = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("it says {line:?}"));
+        let addr = line.trim().rsplit_once("://").unwrap_or_else(|| panic!("it says {line:?}")).1;
         Self { child, addr: addr.parse().unwrap(), _output: output }
     }
 

@@ -1,0 +1,109 @@
+//! HTTP/2 on one connection. Every request is a stream of its own, event streams too; their bodies are the hub's mailboxes.
+//!
+//! The limits are small, since a client chooses how many streams there are and which of them it reads. Where hyper has no
+//! answer to a client that opens a stream and then takes nothing of it (it offers no reset of a single stream), the
+//! connection ends: `exchanges.rs` knows when.
+
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::future::Future;
+use std::pin::Pin;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::ServiceExt as _;
+
+use crate::counts::Counts;
+use crate::exchanges::{Due, Exchanges, PacedBody};
+use crate::limits::{
+    HEAD_BYTES_MAX, HTTP2_CONNECTION_WINDOW, HTTP2_PING_INTERVAL, HTTP2_PING_WAIT_MAX, HTTP2_RESETS_MAX,
+    HTTP2_SEND_BYTES_MAX, HTTP2_STREAM_WINDOW, HTTP2_STREAMS_MAX,
+};
+use crate::stop::Stopped;
+
+/// Serves a connection until it ends. Once `stopped`, the client is told to open nothing more (GOAWAY), and what is open is
+/// finished.
+pub(crate) async fn serve<I: AsyncRead + AsyncWrite + Unpin>(
+    io: I,
+    app: Router,
+    counts: &Counts,
+    stopped: &mut Stopped,
+) {
+    counts.http2_connections.add();
+    let exchanges = Exchanges::default();
+    let mut connection = std::pin::pin!(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .max_send_buf_size(HTTP2_SEND_BYTES_MAX)
+            .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
+            .max_local_error_reset_streams(HTTP2_RESETS_MAX)
+            .keep_alive_interval(HTTP2_PING_INTERVAL)
+            .keep_alive_timeout(HTTP2_PING_WAIT_MAX)
+            .serve_connection(TokioIo::new(io), Paced { app, exchanges: exchanges.clone() })
+    );
+    let mut is_stopping = false;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut connection => break ended,
+            due = exchanges.due(), if !is_stopping => match due {
+                Due::Idle => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Due::Stalled => {
+                    counts.http2_stalled.add();
+                    tracing::debug!("an HTTP/2 client takes nothing of what it asked for; its connection ends");
+                    return;
+                }
+            },
+            () = stopped.wait(), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        if is_broken(&error) {
+            counts.http2_broken.add();
+        }
+        // Clients go away as they like; that is nobody's error.
+        tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke off");
+    }
+}
+
+/// Whether the connection ended because the client broke the protocol, or one of the limits that h2 holds it to.
+fn is_broken(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(h2::Error::is_library)
+}
+
+/// The application, as one connection sees it.
+struct Paced {
+    app: Router,
+    exchanges: Exchanges,
+}
+
+impl Service<Request<Incoming>> for Paced {
+    type Response = Response<PacedBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<PacedBody>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let app = self.app.clone();
+        let exchange = self.exchanges.begin();
+        Box::pin(async move {
+            let answer = app.oneshot(request.map(Body::new)).await?;
+            Ok(answer.map(|body| PacedBody::new(body, exchange)))
+        })
+    }
+}
