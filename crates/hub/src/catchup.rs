@@ -75,6 +75,9 @@ pub(crate) struct Catchup {
     running: bool,
 }
 
+/// A channel with its floor, and why that is there.
+type DueFloor = (ChannelName, Option<(Position, GapReason)>);
+
 /// What a stream gets next.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
@@ -186,7 +189,7 @@ impl Catchup {
         self.told_of.values().max().copied().unwrap_or_default()
     }
 
-    /// Reads the next page, up to `upto` at most.
+    /// Reads the next page, up to `upto` at most. Where that fails, nothing of it counts as read or told.
     pub(crate) fn page(&mut self, history: &History, upto: Position) -> Result<Page, CatchupError> {
         let upto = self.backfill.as_ref().map_or(upto, |backfill| backfill.upto);
         let from = self.at;
@@ -251,22 +254,16 @@ impl Catchup {
     ) -> Result<HashMap<ChannelName, Position>, StoreError> {
         let mut floors = HashMap::new();
         let follows = self.follows.clone();
-        for (name, _) in follows.channels() {
-            let row = history.row(name)?.row;
+        // All is read before any of it counts as told: a page whose reading failed is read again.
+        let rows = follows.channels().iter().map(|(name, _)| Ok(history.row(name)?.row));
+        let rows: Vec<ChannelRow> = rows.collect::<Result<_, StoreError>>()?;
+        let due = follows.patterns().iter().map(|(pattern, _)| self.due(history, pattern, from));
+        let due: Vec<_> = due.collect::<Result<_, StoreError>>()?;
+        for ((name, _), row) in follows.channels().iter().zip(rows) {
             let floor = self.crash_floor(history, name, row, from).or_else(|| self.floor(history, name, row));
             self.tell(history, name, floor, from, &mut floors, page);
         }
-        for (pattern, _) in follows.patterns() {
-            let mut due = Vec::new();
-            if history.floors.highest() > from {
-                for row in history.rows(pattern) {
-                    let (name, row, _) = row?;
-                    let floor = self.floor(history, &name, row);
-                    if floor.is_some_and(|(floor, _)| floor > from) {
-                        due.push((name, floor));
-                    }
-                }
-            }
+        for ((pattern, _), due) in follows.patterns().iter().zip(due) {
             if due.len() <= PATTERN_GAPS_MAX {
                 for (name, floor) in due {
                     self.tell(history, &name, floor, from, &mut floors, page);
@@ -277,6 +274,21 @@ impl Catchup {
             self.tell_restart(history, pattern, from, page);
         }
         Ok(floors)
+    }
+
+    /// The channels of a pattern whose floors lie above `from`, with those.
+    fn due(&self, history: &History, pattern: &Pattern, from: Position) -> Result<Vec<DueFloor>, StoreError> {
+        let mut due = Vec::new();
+        if history.floors.highest() > from {
+            for row in history.rows(pattern) {
+                let (name, row, _) = row?;
+                let floor = self.floor(history, &name, row);
+                if floor.is_some_and(|(floor, _)| floor > from) {
+                    due.push((name, floor));
+                }
+            }
+        }
+        Ok(due)
     }
 
     /// Whether the stream was promised events at or below a position. A backfill that began later was not.
@@ -305,7 +317,7 @@ impl Catchup {
         if self.backfill.as_ref().is_some_and(|backfill| row.moved <= backfill.upto) {
             return None;
         }
-        let of_before = row.floor.ordinal() < history.epochs.current().ordinal;
+        let of_before = history.epochs.is_of_before(row.floor);
         let reason = if of_before && history.rules.of(name).durability == Durability::Memory {
             GapReason::Restart
         } else if self.running {
@@ -344,7 +356,7 @@ impl Catchup {
     fn tell_pattern(
         &mut self,
         pattern: &Pattern,
-        due: Vec<(ChannelName, Option<(Position, GapReason)>)>,
+        due: Vec<DueFloor>,
         from: Position,
         floors: &mut HashMap<ChannelName, Position>,
         page: &mut Page,

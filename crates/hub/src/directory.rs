@@ -243,6 +243,12 @@ impl Directory {
         }
     }
 
+    /// Forgets all channels: what a failed commit changed of them may not be so. Ids that were given stay given, as those
+    /// of channels in memory stand in no durable store.
+    pub(crate) fn forget_all(&mut self) {
+        (self.young, self.old) = (HashMap::new(), HashMap::new());
+    }
+
     /// Adds to `batch` what makes the ids given so far never be given again.
     pub(crate) fn store_next_id(&self, batch: &mut Batch) {
         batch.put(Table::Meta, NEXT_ID, Bytes::copy_from_slice(&self.next_id.to_be_bytes()));

@@ -34,8 +34,12 @@ impl Epoch {
     /// Writes it, durably.
     fn store(self, store: &dyn Store) -> Result<(), StoreError> {
         let mut batch = Batch::default();
-        batch.put(Table::Epochs, Bytes::copy_from_slice(&self.ordinal.to_be_bytes()), self.encode());
+        self.put(&mut batch);
         store.commit(batch, Persist::Now)
+    }
+
+    fn put(self, batch: &mut Batch) {
+        batch.put(Table::Epochs, Bytes::copy_from_slice(&self.ordinal.to_be_bytes()), self.encode());
     }
 
     fn encode(self) -> Vec<u8> {
@@ -61,6 +65,8 @@ pub struct Epochs {
     /// Up to here, `memory` events may be lost without a floor that says so: the end of the latest epoch that a crash
     /// ended.
     crashed: Position,
+    /// The first epoch of this process. What later ones took over of it is still there, also in memory.
+    own: u32,
 }
 
 /// Why a cursor can't be resumed from.
@@ -77,16 +83,39 @@ impl Epochs {
     ///
     /// When the store failed.
     pub(crate) fn open(store: &dyn Store, now_ms: u64, random: u32) -> Result<Self, StoreError> {
-        let mut list = Vec::new();
-        for pair in store.scan(Table::Epochs, keys_with_prefix(b""), Order::Ascending) {
-            let (key, value) = pair?;
-            list.extend(Epoch::decode(&key, &value));
-        }
+        let list = read(store)?;
         let crashed = list.iter().rev().find(|epoch| !epoch.closed);
         let crashed = crashed.map_or(Position::ORIGIN, |epoch| Position::new(epoch.ordinal, Position::SEQUENCE_MAX));
-        let epochs = Self { list: RwLock::new(list), crashed };
-        epochs.begin(store, now_ms, random)?;
+        let mut epochs = Self { list: RwLock::new(list), crashed, own: 0 };
+        epochs.own = epochs.begin(store, now_ms, random)?.ordinal;
         Ok(epochs)
+    }
+
+    /// Begins the next epoch after the store was reopened, durably, and returns it. Those of this process are marked as
+    /// closed in the same commit: what they had in memory is still there.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed, or holds another log by now.
+    pub(crate) fn resume(&self, store: &dyn Store, now_ms: u64, random: u32) -> Result<Epoch, StoreError> {
+        let current = self.current();
+        let mut list = read(store)?;
+        if !list.iter().any(|epoch| epoch.ordinal == current.ordinal && epoch.random == current.random) {
+            return Err(StoreError::Failed("the data folder holds another log by now".into()));
+        }
+        let mut batch = Batch::default();
+        for epoch in list.iter_mut().filter(|epoch| epoch.ordinal >= self.own && !epoch.closed) {
+            epoch.closed = true;
+            epoch.put(&mut batch);
+        }
+        // After one that is only on disk, too: a beginning may have failed and yet be there.
+        let ordinal = list.last().map_or(1, |epoch| epoch.ordinal.saturating_add(1));
+        let epoch = Epoch { ordinal, random, opened_ms: now_ms, closed: false };
+        epoch.put(&mut batch);
+        store.commit(batch, Persist::Now)?;
+        list.push(epoch);
+        *self.list.write().unwrap_or_else(PoisonError::into_inner) = list;
+        Ok(epoch)
     }
 
     /// Begins the next epoch, durably, and returns it.
@@ -154,6 +183,21 @@ impl Epochs {
     pub fn crashed(&self) -> Position {
         self.crashed
     }
+
+    /// Whether a position was given before this process began.
+    pub fn is_of_before(&self, position: Position) -> bool {
+        position.ordinal() < self.own
+    }
+}
+
+/// The epochs of a store, in the order of their ordinals.
+fn read(store: &dyn Store) -> Result<Vec<Epoch>, StoreError> {
+    let mut list = Vec::new();
+    for pair in store.scan(Table::Epochs, keys_with_prefix(b""), Order::Ascending) {
+        let (key, value) = pair?;
+        list.extend(Epoch::decode(&key, &value));
+    }
+    Ok(list)
 }
 
 #[cfg(test)]
@@ -175,6 +219,22 @@ mod tests {
         let third = Epochs::open(&store, 3, 33).unwrap();
         assert_eq!(third.crashed().ordinal(), 1, "the second was closed in order");
         assert_eq!(third.random_of(2), 22);
+    }
+
+    #[test]
+    fn an_epoch_that_a_reopened_store_ended_is_no_crash() {
+        let store = MemoryStore::default();
+        Epochs::open(&store, 1, 11).unwrap();
+        let epochs = Epochs::open(&store, 2, 22).unwrap();
+        // A beginning that failed and is there all the same.
+        Epoch { ordinal: 3, random: 99, opened_ms: 3, closed: false }.store(&store).unwrap();
+        let next = epochs.resume(&store, 4, 44).unwrap();
+        assert_eq!((next.ordinal, epochs.current()), (4, next));
+        assert!(epochs.is_of_before(Position::new(1, 9)) && !epochs.is_of_before(Position::new(2, 9)));
+        assert_eq!(epochs.crashed().ordinal(), 1);
+        epochs.close(&store).unwrap();
+        assert_eq!(Epochs::open(&store, 5, 55).unwrap().crashed().ordinal(), 1, "only the first was never closed");
+        assert!(epochs.resume(&MemoryStore::default(), 6, 66).is_err(), "another log is not gone on with");
     }
 
     #[test]

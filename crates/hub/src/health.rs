@@ -28,9 +28,18 @@ impl Hub {
         };
         vec![
             check("draining", hub.stopping.load(Ordering::Acquire), "the hub is stopping"),
-            check("store", hub.log.has_failed(), "the store failed; the hub must be restarted"),
-            check("log", hub.log.is_closed(), "the log's writer has ended"),
-            check("shards", hub.shards.iter().any(|shard| shard.inbox.is_closed()), "a shard has ended"),
+            check("store", hub.log.has_failed(), "the store failed and is being reopened"),
+            check("log", hub.log.is_closed(), "the log's thread has ended; the hub must be restarted"),
+            check(
+                "shards",
+                hub.shards.iter().any(|shard| shard.inbox.is_closed()),
+                "a shard's thread has ended; the hub must be restarted",
+            ),
+            check(
+                "threads",
+                hub.has_ended_thread(),
+                "a reader's or the keeper's thread has ended; the hub must be restarted",
+            ),
             check("disk", hub.space.is_full(), "the disk is full; durable events are refused"),
         ]
     }

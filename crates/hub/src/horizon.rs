@@ -35,8 +35,7 @@ struct Inner {
 impl Horizon {
     /// Reads the marks of a store.
     pub(crate) fn open(store: &dyn Store, now_ms: u64, age_max: Duration) -> Result<Self, StoreError> {
-        let newest = store.scan(Table::Meta, keys_with_prefix(PREFIX), Order::Descending).next().transpose()?;
-        let marked_ms = newest.and_then(|(key, _)| time_of(&key)).unwrap_or(0);
+        let marked_ms = newest_mark(store)?;
         let horizon = Self { inner: Mutex::new(Inner { position: Position::ORIGIN, marked_ms }), age_max };
         let oldest = newest_mark_before(store, now_ms, age_max)?;
         horizon.lock().position = oldest.map_or(Position::ORIGIN, |(_, position)| position);
@@ -50,6 +49,14 @@ impl Horizon {
     /// Cursors below this are too old.
     pub(crate) fn position(&self) -> Position {
         self.lock().position
+    }
+
+    /// Finds out when the log was marked last: a commit failed, and the mark may not have come to be. The horizon itself
+    /// only ever follows marks that were stored before.
+    pub(crate) fn reread(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let marked_ms = newest_mark(store)?;
+        self.lock().marked_ms = marked_ms;
+        Ok(())
     }
 
     /// How old a cursor may be.
@@ -90,6 +97,12 @@ fn key_of(at_ms: u64) -> Bytes {
 
 fn time_of(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|time| u64::from_be_bytes(*time))
+}
+
+/// When the log was marked last; 0 if never.
+fn newest_mark(store: &dyn Store) -> Result<u64, StoreError> {
+    let newest = store.scan(Table::Meta, keys_with_prefix(PREFIX), Order::Descending).next().transpose()?;
+    Ok(newest.and_then(|(key, _)| time_of(&key)).unwrap_or(0))
 }
 
 /// The newest mark that is at least as old as cursors may be.

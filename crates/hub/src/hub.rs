@@ -326,6 +326,11 @@ impl Hub {
 }
 
 impl Shared {
+    /// Whether a thread has ended, which none does before the hub stops, unless it panics.
+    pub(crate) fn has_ended_thread(&self) -> bool {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().any(JoinHandle::is_finished)
+    }
+
     /// Tells shards, readers and keeper to end.
     fn tell_threads(&self) {
         for shard in &self.shards {

@@ -8,7 +8,7 @@ use crate::entry::Entry;
 use crate::follows::Since;
 use crate::history::{Known, Source};
 use crate::hub::Hub;
-use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, STORE_WAIT_MAX};
 use crate::position::Position;
 use crate::rule::Rule;
 use crate::store::{Order, StoreError};
@@ -74,6 +74,10 @@ impl Hub {
     ///
     /// When the store failed.
     pub fn channel(&self, name: &ChannelName) -> Result<ChannelInfo, StoreError> {
+        self.patiently(|| self.channel_now(name))
+    }
+
+    fn channel_now(&self, name: &ChannelName) -> Result<ChannelInfo, StoreError> {
         let history = self.history();
         let known = history.row(name)?;
         let (events, bytes, head) = history.tally(known)?;
@@ -96,7 +100,7 @@ impl Hub {
     ///
     /// When the store failed.
     pub fn channels(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ChannelName>, StoreError> {
-        self.history().names(prefix, after, limit)
+        self.patiently(|| self.history().names(prefix, after, limit))
     }
 
     /// A part of a channel's history.
@@ -105,6 +109,21 @@ impl Hub {
     ///
     /// When a cursor isn't of this log, or the store failed.
     pub fn history_of(&self, name: &ChannelName, query: HistoryQuery) -> Result<HistoryPage, HistoryError> {
+        self.patiently(|| match self.history_now(name, query) {
+            Err(HistoryError::Store(error)) => Err(error),
+            outcome => Ok(outcome),
+        })?
+    }
+
+    /// Reads; once more, after waiting for it a while, if the store is being reopened.
+    fn patiently<T>(&self, read: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match read() {
+            Err(StoreError::Reopening) if self.0.store.wait(STORE_WAIT_MAX) => read(),
+            outcome => outcome,
+        }
+    }
+
+    fn history_now(&self, name: &ChannelName, query: HistoryQuery) -> Result<HistoryPage, HistoryError> {
         let history = self.history();
         let (head, _) = history.window.head();
         let place = |cursor: Cursor, what| match history.epochs.place(&cursor, head) {
@@ -147,7 +166,10 @@ impl Hub {
             Order::Descending => {
                 entries = history.newest_first(&source(above), below, limit)?;
                 let next = entries.last().map(|entry| entry.position);
-                let more = next.is_some_and(|next| history.has_any(known.ids, above, next.before()).unwrap_or(false));
+                let more = match next {
+                    Some(next) => history.has_any(known.ids, above, next.before())?,
+                    None => false,
+                };
                 Ok((entries, next.filter(|_| more)))
             }
             Order::Ascending => {

@@ -61,6 +61,7 @@ pub mod position;
 pub mod publish;
 mod recent;
 pub mod record;
+mod reopening;
 mod retention;
 mod review;
 pub mod rule;

@@ -146,6 +146,10 @@ pub const MATCHES_MAX: usize = in_tests(12, 1_000_000);
 /// What a response body holds at most before its stream counts as behind.
 pub const BODY_BYTES_MAX: usize = in_tests(250, 16 * 1024);
 
+/// How long a read waits for a store that is being reopened: long enough for one that opens again at once, short enough
+/// for whoever waits for an answer. Streams wait as long as it takes, so much at a time.
+pub const STORE_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// Channels whose state the writer keeps in memory; the ones longest unused are read from the store again.
 pub const ACTIVE_CHANNELS_MAX: usize = 100_000;
 

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -16,6 +17,13 @@ use crate::writer::{AppendError, Group, Outcome, Writer};
 
 /// What one permit of the queue's byte bound stands for.
 const PERMIT_BYTES: usize = 1024;
+
+/// The shortest and the longest time between two tries to reopen the store. The first comes at once.
+const REOPEN_AFTER_MIN: Duration = Duration::from_millis(100);
+const REOPEN_AFTER_MAX: Duration = Duration::from_secs(5);
+
+/// How long a publisher may wait for its refusal while the store is being reopened.
+const REFUSE_EVERY: Duration = Duration::from_millis(20);
 
 /// What is said to the writer.
 enum Command {
@@ -47,7 +55,7 @@ pub(crate) struct Log {
 /// What the writer's thread tells of itself.
 #[derive(Debug, Default)]
 struct Health {
-    /// Whether a commit failed.
+    /// Whether the store failed and isn't open again yet.
     failed: AtomicBool,
     /// Whether somebody asked for a sweep.
     sweep_wanted: AtomicBool,
@@ -61,7 +69,8 @@ impl Log {
         let (queue, commands) = mpsc::channel(QUEUE_DRAFTS_MAX);
         let health = Arc::new(Health::default());
         let clock = writer.clock.clone();
-        let work = Loop { writer, shards, counters: counters.clone(), health: health.clone() };
+        let (counted, told) = (counters.clone(), health.clone());
+        let work = Loop { writer, shards, counters: counted, health: told, backoff: Duration::ZERO };
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || work.run(commands))?;
         let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX / PERMIT_BYTES));
         Ok(Self { queue, room, thread: Mutex::new(Some(thread)), health, counters, clock })
@@ -95,7 +104,7 @@ impl Log {
         let _ = self.queue.try_send(Command::Sweep);
     }
 
-    /// Whether a commit failed, so that nothing is appended any more.
+    /// Whether the store failed and isn't open again yet.
     pub(crate) fn has_failed(&self) -> bool {
         self.health.failed.load(Ordering::Acquire)
     }
@@ -138,6 +147,8 @@ struct Loop {
     shards: Vec<Arc<Inbox>>,
     counters: Arc<Counters>,
     health: Arc<Health>,
+    /// How long to wait before the store is reopened the next time.
+    backoff: Duration,
 }
 
 impl Loop {
@@ -176,8 +187,13 @@ impl Loop {
             if sweep {
                 sweep = self.writer.sweep() || (is_idle && self.writer.has_removals());
                 self.wake();
+                if !self.writer.is_failed() {
+                    self.backoff = Duration::ZERO;
+                }
             }
-            self.health.failed.store(self.writer.is_failed(), Ordering::Release);
+            if self.writer.is_failed() {
+                closing = self.reopen(&mut commands, closing);
+            }
             let removed = self.writer.take_removed();
             self.health.removed.fetch_add(removed, Ordering::AcqRel);
             self.counters.removed.fetch_add(removed, Ordering::Relaxed);
@@ -213,6 +229,68 @@ impl Loop {
         self.wake();
     }
 
+    /// Has the store reopened, however often it takes, refusing meanwhile what publishers hand in. Returns whether the log
+    /// is to be closed; then it is tried at most once more.
+    fn reopen(&mut self, commands: &mut mpsc::Receiver<Command>, mut closing: bool) -> bool {
+        bump(&self.counters.store_failures);
+        self.health.failed.store(true, Ordering::Release);
+        loop {
+            if !closing {
+                closing = self.refuse(commands);
+            }
+            self.backoff = (self.backoff * 2).clamp(REOPEN_AFTER_MIN, REOPEN_AFTER_MAX);
+            match self.writer.reopen() {
+                Ok(found) => {
+                    tracing::info!(found, "the store is open again");
+                    bump(&self.counters.store_reopenings);
+                    self.health.failed.store(false, Ordering::Release);
+                    self.wake();
+                    return closing;
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, again_in = ?self.backoff, "the store can't be reopened yet");
+                }
+            }
+            if closing {
+                return true;
+            }
+        }
+    }
+
+    /// Waits until it is time to reopen the store, and refuses what comes meanwhile. What comes later waits: if the store is
+    /// open then, it is appended. Returns, at once, whether the log is to be closed.
+    fn refuse(&mut self, commands: &mut mpsc::Receiver<Command>) -> bool {
+        let mut left = self.backoff;
+        while !left.is_zero() {
+            let mut closing = false;
+            loop {
+                match commands.try_recv() {
+                    Ok(Command::Append(append)) => {
+                        let outcome = vec![Err(AppendError::Reopening); append.group.drafts.len()];
+                        self.count(&outcome);
+                        let _ = append.answer.send(outcome);
+                    }
+                    Ok(Command::Sweep) => {}
+                    Ok(Command::Close) => {
+                        commands.close();
+                        closing = true;
+                    }
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    // The hub was dropped.
+                    Err(mpsc::error::TryRecvError::Disconnected) => return true,
+                }
+            }
+            if closing {
+                return true;
+            }
+            let slice = left.min(REFUSE_EVERY);
+            std::thread::park_timeout(slice);
+            left -= slice;
+        }
+        false
+    }
+
     fn wake(&self) {
         self.shards.iter().for_each(|shard| shard.wake());
     }
@@ -224,7 +302,9 @@ impl Loop {
                 Ok(placed) => self.counters.published(placed.durability),
                 Err(AppendError::Conflict | AppendError::Batch(_)) => bump(&self.counters.conflicts),
                 Err(AppendError::DiskFull) => bump(&self.counters.refused_disk_full),
-                Err(AppendError::OutcomeUnknown | AppendError::Closed) => bump(&self.counters.failed),
+                Err(AppendError::OutcomeUnknown | AppendError::Reopening | AppendError::Closed) => {
+                    bump(&self.counters.failed);
+                }
             }
         }
     }

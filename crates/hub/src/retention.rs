@@ -147,14 +147,26 @@ impl Retention {
         Ok(())
     }
 
-    /// Adds to the batches what any commit should carry: removals below durable floors.
-    pub(crate) fn fill(&mut self, batches: &mut [Batch; 2], tiers: &Tiers) -> Result<(), StoreError> {
+    /// Adds to the batches what any commit should carry: removals below durable floors. Returns how many these are.
+    pub(crate) fn fill(&mut self, batches: &mut [Batch; 2], tiers: &Tiers) -> Result<usize, StoreError> {
         let count = self.ready.len().min(TRIM_ENTRIES_MAX);
-        self.removed += count as u64;
-        for doomed in self.ready.drain(..count).collect::<Vec<_>>() {
-            remove(doomed, doomed.tier.of_pair(batches), tiers)?;
+        for doomed in self.ready.range(..count) {
+            remove(*doomed, doomed.tier.of_pair(batches), tiers)?;
         }
-        Ok(())
+        Ok(count)
+    }
+
+    /// Tells that a commit which carried so many removals is done.
+    pub(crate) fn filled(&mut self, count: usize) {
+        self.ready.drain(..count);
+        self.removed += count as u64;
+    }
+
+    /// Forgets what was decided on but may not have come to be, and has its channels looked at again.
+    pub(crate) fn start_over(&mut self) {
+        self.waiting.clear();
+        // What is ready lies below floors that are durable; removing it twice does no harm.
+        self.queue.extend(self.floors_waiting.drain(..).map(|(name, _)| name));
     }
 
     /// Adds to the batches of a synced commit the floors that wait. `moved` is a position of this very commit, given to
@@ -167,8 +179,8 @@ impl Retention {
         rules: &Rules,
         tiers: &Tiers,
     ) -> Result<(), StoreError> {
-        for (name, floor) in self.floors_waiting.drain(..) {
-            let channel = directory.channel(&name, rules, tiers)?;
+        for (name, floor) in &self.floors_waiting {
+            let (channel, floor) = (directory.channel(name, rules, tiers)?, *floor);
             if floor > channel.row.floor {
                 channel.row = ChannelRow { floor, moved, ..channel.row };
             }
@@ -185,6 +197,7 @@ impl Retention {
 
     /// Tells that a synced commit, filled by [`Retention::fill_floors`], is done.
     pub(crate) fn synced(&mut self) {
+        self.floors_waiting.clear();
         self.ready.extend(self.waiting.drain(..));
     }
 

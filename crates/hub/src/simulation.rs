@@ -1,6 +1,6 @@
 //! The whole engine, without threads and with a clock that stands still, against a naive reference: random publishes,
-//! cuts, stalls, retention, restarts and crashes, channels that appear, all classes of durability. One number decides a
-//! whole run.
+//! cuts, stalls, retention, restarts and crashes, stores that fail and come back, channels that appear, all classes of
+//! durability. One number decides a whole run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,14 +22,16 @@ use crate::shard::{Job, Opening, Shard, ShardSettings};
 use crate::space::Space;
 use crate::stats::Counters;
 use crate::store::Store;
-use crate::store::memory::MemoryStore;
+use crate::store::faulty::FaultyStore;
 use crate::writer::{AppendError, Group, Writer, WriterParts};
 
 mod client;
 mod reference;
+mod trouble;
 
 use client::Client;
 use reference::Reference;
+use trouble::{Doubt, Failed};
 
 const CHANNELS: [&str; 12] = ["a", "b", "m1", "m2", "t1", "r:1", "r:2", "r:3", "r:4", "o1", "x:1", "x:2"];
 
@@ -59,7 +61,9 @@ fn rules() -> Arc<Rules> {
 struct World {
     rng: StdRng,
     clock: Arc<ManualClock>,
-    disk: Arc<MemoryStore>,
+    disk: Arc<FaultyStore>,
+    /// What nobody knows the outcome of, until the store is back.
+    failed: Option<Failed>,
     writer: Writer,
     history: History,
     shards: Vec<Shard>,
@@ -75,7 +79,7 @@ struct World {
     trace: Vec<String>,
 }
 
-fn open_writer(disk: &Arc<MemoryStore>, clock: &Arc<ManualClock>, seed: u64, window: usize, age: Duration) -> Writer {
+fn open_writer(disk: &Arc<FaultyStore>, clock: &Arc<ManualClock>, seed: u64, window: usize, age: Duration) -> Writer {
     let mut rng = StdRng::seed_from_u64(seed);
     let store: Arc<dyn Store> = disk.clone();
     let space = Arc::new(Space::open(store.clone(), None).unwrap());
@@ -96,7 +100,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let clock = Arc::new(ManualClock::at(1_000_000));
-        let disk = Arc::new(MemoryStore::forgetful());
+        let disk = Arc::new(FaultyStore::default());
         let window_bytes = *[0, 3_000, 20_000, 1 << 20].get(rng.random_range(0..4)).unwrap();
         let cursor_age_max = Duration::from_secs(if rng.random_bool(0.3) { 400 } else { 1_000_000 });
         let writer = open_writer(&disk, &clock, rng.random(), window_bytes, cursor_age_max);
@@ -106,6 +110,7 @@ impl World {
             rng,
             clock,
             disk,
+            failed: None,
             writer,
             history,
             shards: Vec::new(),
@@ -138,6 +143,9 @@ impl World {
 
     /// One random thing happens.
     fn step(&mut self) {
+        if self.writer.is_failed() && self.rng.random_bool(0.1) {
+            self.reopen();
+        }
         match self.rng.random_range(0..100) {
             0..30 => self.publish(),
             30..40 => {
@@ -158,12 +166,13 @@ impl World {
                 self.shards.iter_mut().for_each(|shard| shard.tick(now, time));
             }
             97 if self.rng.random_bool(0.5) => self.restart(),
-            98 if self.is_small => {
+            98 if self.is_small && self.rng.random_bool(0.5) => {
                 // From full to not full and back; a little room is used up by what is published.
                 let room = [Some(0), Some(DISK_RESERVE_BYTES + 30_000), None][self.rng.random_range(0..3)];
                 self.disk.limit_room(room);
                 self.writer.space.look();
             }
+            98 | 99 if self.rng.random_bool(0.5) => self.break_store(),
             _ => {}
         }
         self.gather_jobs();
@@ -187,25 +196,36 @@ impl World {
                     event = event.ttl(Duration::from_secs(self.rng.random_range(1..100)));
                 }
                 let draft = Draft::new(channels, event, Publisher::Anyone).unwrap();
-                sent.push((number, draft.channels.clone(), draft.event.ttl));
+                let (channels, ttl, at_ms) = (draft.channels.clone(), draft.event.ttl, self.clock.unix_ms());
+                sent.push(Doubt { number, channels, ttl, at_ms });
                 drafts.push(draft);
             }
             batch.push(Group { drafts, atomic: self.rng.random_bool(0.2) });
         }
         let atomic: Vec<bool> = batch.iter().map(|group| group.atomic).collect();
+        let was_failed = self.writer.is_failed();
         let outcomes = self.writer.append(batch);
         for (outcome, atomic) in outcomes.iter().zip(atomic) {
             let refused = outcome.iter().filter(|result| result.is_err()).count();
             assert!(!atomic || refused == 0 || refused == outcome.len(), "a part of an atomic batch was refused");
         }
-        for ((number, channels, ttl), placed) in sent.into_iter().zip(outcomes.into_iter().flatten()) {
-            let placed = match placed {
-                Ok(placed) => placed,
+        let mut doubts = Vec::new();
+        for (sent, outcome) in sent.into_iter().zip(outcomes.into_iter().flatten()) {
+            match outcome {
+                Ok(placed) => {
+                    let Doubt { number, channels, ttl, at_ms } = sent;
+                    self.reference.add(number, channels, placed.position, placed.durability, ttl, at_ms);
+                }
+                Err(AppendError::OutcomeUnknown) if !was_failed => doubts.push(sent),
+                Err(AppendError::Reopening) if was_failed => {}
                 // Whoever sees it after all finds nothing in the reference.
-                Err(AppendError::DiskFull) if self.is_small => continue,
+                Err(AppendError::DiskFull) if self.is_small => {}
                 Err(error) => panic!("a working store takes everything: {error}"),
-            };
-            self.reference.add(number, channels, placed.position, placed.durability, ttl, self.clock.unix_ms());
+            }
+        }
+        if !doubts.is_empty() {
+            self.trace.push(format!("{} in doubt", doubts.len()));
+            self.failed = Some(Failed { doubts, fate: self.disk.fate().expect("the store has failed") });
         }
     }
 
@@ -220,8 +240,14 @@ impl World {
         if self.jobs.is_empty() {
             return;
         }
-        let (shard, Job { key, work, .. }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
-        let answer = work.run(&self.history);
+        let (shard, Job { key, work, place }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
+        let answer = match work.run(&self.history) {
+            Ok(answer) => answer,
+            Err(work) => {
+                assert!(self.disk.is_closed(), "only then reading is put off");
+                return self.jobs.push((shard, Job { key, work, place }));
+            }
+        };
         if self.rng.random_bool(0.3) {
             // Between reading and the answer's arrival anything may happen.
             self.publish();
@@ -260,6 +286,10 @@ impl World {
     }
 
     fn connect(&mut self, which: usize, now: Duration) {
+        if self.disk.is_closed() {
+            // The test itself could not see what such a stream is promised.
+            return;
+        }
         let shard = self.rng.random_range(0..self.shards.len());
         // What is kept at this moment is what the stream is promised.
         let floors = self.floors();
@@ -286,17 +316,19 @@ impl World {
         }
         match self.rng.random_range(0..10) {
             0..5 => {
-                self.writer.close().unwrap();
-                self.reference.restarted(true);
-                self.trace.push("restart".into());
+                let in_order = !self.writer.is_failed() && self.writer.close().is_ok();
+                self.disk.restart(false);
+                self.reference.restarted(in_order);
+                self.trace.push(format!("restart, in order: {in_order}"));
             }
             5..9 => {
-                self.disk.forget();
+                self.disk.restart(true);
                 self.reference.restarted(false);
                 self.trace.push("crash".into());
             }
             _ => {
-                self.disk = Arc::new(MemoryStore::forgetful());
+                self.disk = Arc::new(FaultyStore::default());
+                self.failed = None;
                 self.reference.forget_all();
                 self.clients.iter_mut().for_each(Client::log_is_new);
                 self.trace.push("new disk".into());
@@ -306,12 +338,17 @@ impl World {
         let seed = self.rng.random();
         self.writer = open_writer(&self.disk, &self.clock, seed, self.window_bytes, self.cursor_age_max);
         self.history = self.writer.history();
+        self.find_out(false);
         self.start_shards();
     }
 
     /// Lets everything come to rest: all connected, all read, all carried.
     fn settle(&mut self) {
         let now = self.clock.elapsed();
+        self.disk.disarm();
+        while self.writer.is_failed() {
+            self.reopen();
+        }
         for _ in 0..100_000 {
             for which in 0..self.clients.len() {
                 if self.clients[which].connection.is_none() {
@@ -327,7 +364,7 @@ impl World {
             self.gather_jobs();
             let idle = self.jobs.is_empty();
             for (shard, Job { key, work, .. }) in std::mem::take(&mut self.jobs) {
-                let answer = work.run(&self.history);
+                let Ok(answer) = work.run(&self.history) else { panic!("the store can be read") };
                 self.shards[shard].answer(key, answer, now);
             }
             let mut carried = false;
@@ -385,6 +422,16 @@ fn no_event_is_lost_or_doubled_and_every_gap_is_due() {
     for seed in (0..runs).chain([274, 1269]) {
         run_named(seed, 600);
     }
+}
+
+#[test]
+fn runs_meet_trouble_of_every_kind() {
+    let traces: Vec<String> = (0..20).flat_map(|seed| run(seed, 600)).collect();
+    let met = |what: &str| traces.iter().filter(|line| line.contains(what)).count();
+    let found_nothing = traces.iter().filter(|line| *line == "reopened with 0").count();
+    let found = met("reopened with") - found_nothing;
+    assert!(met("in doubt") > 10 && met("not reopened") > 10 && found > 3 && found_nothing > 5, "{found}");
+    assert!(met("in order: true") > 3 && met("in order: false") > 0 && met("crash") > 3 && met("new disk") > 0);
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub(crate) struct Counters {
     pub(crate) refused_disk_full: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) removed: AtomicU64,
+    pub(crate) store_failures: AtomicU64,
+    pub(crate) store_reopenings: AtomicU64,
     pub(crate) streams: AtomicU64,
     pub(crate) opened: AtomicU64,
     /// The most streams that were open at a time.
@@ -235,7 +237,7 @@ pub struct Stats {
     pub duplicates: u64,
     /// Publishes that were refused because their idempotency key was taken.
     pub conflicts: u64,
-    /// Publishes whose outcome is unknown, or that a failed log refused.
+    /// Publishes whose outcome is unknown, or that were refused while the store was reopened or the log closed.
     pub failed: u64,
     /// Publishes that were refused because the disk is full.
     pub refused_disk_full: u64,
@@ -259,6 +261,10 @@ pub struct Stats {
     pub lag_events: u64,
     /// How long the oldest of them has been waiting, in seconds.
     pub lag: f64,
+    /// How often the store failed, so that it had to be reopened.
+    pub store_failures: u64,
+    /// How often it was reopened.
+    pub store_reopenings: u64,
     /// Pages of history read for streams.
     pub pages_read: u64,
     /// Bytes of history that streams hold because their readers are slow.
@@ -312,6 +318,8 @@ impl Counters {
             removed: read(&self.removed),
             lag_events: 0,
             lag: 0.0,
+            store_failures: read(&self.store_failures),
+            store_reopenings: read(&self.store_reopenings),
             pages_read: read(&self.pages),
             page_bytes: read(&self.page_bytes),
             window_bytes: 0,

@@ -5,12 +5,16 @@
 //! for `memory` channels and for tests. One suite, `store/contract.rs`, holds for both.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 #[cfg(test)]
 pub(crate) mod contract;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod fjall;
+mod journal;
 pub mod memory;
 
 /// The tables of a store.
@@ -136,6 +140,9 @@ pub enum StoreError {
         /// What this hub reads.
         known: &'static str,
     },
+    /// The store is being reopened after a failure. Nothing was read or written; it may be asked again once it is back.
+    #[error("the store is being reopened")]
+    Reopening,
     /// The disk, the file system or the storage engine failed.
     #[error("the store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -157,11 +164,13 @@ impl DiskRoom {
 
 /// Ordered tables with atomic batches.
 pub trait Store: Send + Sync + 'static {
-    /// Makes all changes of the batch, or none. Readers see them once this returns.
+    /// Makes all changes of the batch, or none. Readers see them once this returns. An empty batch only asks whether the
+    /// store still takes changes.
     ///
     /// # Errors
     ///
-    /// When the store failed; whether the batch will be found after reopening is then unknown.
+    /// When the store failed; whether the batch will be found after reopening is then unknown. Until then no reader sees it,
+    /// and no commit succeeds.
     fn commit(&self, batch: Batch, persist: Persist) -> Result<(), StoreError>;
 
     /// The value of a key.
@@ -195,5 +204,21 @@ pub trait Store: Send + Sync + 'static {
     /// When the system doesn't say.
     fn disk_room(&self) -> Result<DiskRoom, StoreError> {
         Ok(DiskRoom::UNKNOWN)
+    }
+
+    /// Closes the store and opens it again, after a commit failed or where one would. What is found then is on disk and
+    /// stays there; what isn't found doesn't appear later. Scans that began before are waited for; what else is asked
+    /// meanwhile fails with [`StoreError::Reopening`]. To be called by whoever commits, and by nobody that holds a scan.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be opened yet. It may be tried again; reading may go on until then or not.
+    fn reopen(&self) -> Result<(), StoreError>;
+
+    /// Waits until the store can be read, which it always can but while it is reopened, at most for `timeout`. Returns
+    /// whether it can.
+    fn wait(&self, timeout: Duration) -> bool {
+        let _ = timeout;
+        true
     }
 }

@@ -9,21 +9,21 @@ use crate::due::Due;
 use crate::idempotency::Published;
 use crate::limits::{SWEEP_ENTRIES_MAX, WINDOW_AGE_MAX};
 use crate::retention::{Retention, entries_after, is_over};
-use crate::store::{Batch, Order, StoreError, Table};
+use crate::store::{Batch, Order, Persist, StoreError, Table};
 use crate::tier::Tier;
-use crate::writer::{Commit, Writer};
+use crate::writer::{Commit, State, Writer};
 
 impl Writer {
     /// Whether floors wait to be made durable, or entries to be removed. The next commits take them along; on an idle hub
     /// sweeps do.
     pub(crate) fn has_removals(&self) -> bool {
-        !self.failed && self.retention.has_work()
+        self.state == State::Open && self.retention.has_work()
     }
 
     /// Looks at what is due, trims, and makes floors durable that no publish took along. To be called about once a
     /// second. Returns whether more is due already.
     pub(crate) fn sweep(&mut self) -> bool {
-        if self.failed {
+        if self.state != State::Open {
             return false;
         }
         self.try_sweep().unwrap_or_else(|error| {
@@ -33,6 +33,9 @@ impl Writer {
     }
 
     fn try_sweep(&mut self) -> Result<bool, StoreError> {
+        // A store whose own work failed in the background takes nothing any more, which is better known before somebody
+        // publishes.
+        self.tiers.durable.commit(Batch::default(), Persist::Later)?;
         self.directory.make_room();
         let now_ms = self.now_ms();
         // Nothing is due before this from now on, even if the clock goes back.

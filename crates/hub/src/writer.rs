@@ -20,6 +20,7 @@ use crate::idempotency::{Pending, Published, Verdict, store_key};
 use crate::limits::IDEMPOTENCY_WINDOW;
 use crate::position::Position;
 use crate::record::Record;
+use crate::reopening::Doubtful;
 use crate::retention::{Retention, is_over};
 use crate::review::Review;
 use crate::rule::{Durability, Rules};
@@ -60,10 +61,13 @@ pub enum AppendError {
     /// The disk has no room for durable events. Nothing was written.
     #[error("the disk is full; durable events are taken again when there is room")]
     DiskFull,
-    /// The store failed while the event was written. It may or may not be found after a restart.
+    /// The store failed while the event was written. Whether it was kept shows once the store is open again.
     #[error("the store failed while the event was written; whether it was kept is unknown")]
     OutcomeUnknown,
-    /// The log takes nothing any more: it failed before, or is closing.
+    /// The store failed before and is being reopened. Nothing was kept.
+    #[error("the store failed and is being reopened; nothing was published")]
+    Reopening,
+    /// The log takes nothing any more: it is closing.
     #[error("the log takes no events at the moment")]
     Closed,
 }
@@ -91,17 +95,30 @@ pub(crate) struct Writer {
     /// The last position given.
     pub(crate) last: Position,
     /// The position of the last event, which transient events after it are said to have.
-    last_event: Position,
+    pub(crate) last_event: Position,
     /// The random part of its epoch.
-    random: u32,
+    pub(crate) random: u32,
     /// Gives the random parts of further epochs.
-    random_source: Box<dyn FnMut() -> u32 + Send>,
+    pub(crate) random_source: Box<dyn FnMut() -> u32 + Send>,
     /// The time of the last event, which the next one is not before.
     pub(crate) time_ms: u64,
     /// Per tier: up to when everything that was due has been looked at, in milliseconds since the Unix epoch.
     pub(crate) swept_ms: [u64; 2],
-    /// Whether a commit failed. Then nothing is appended until the log is opened again.
-    pub(crate) failed: bool,
+    /// Whether it takes anything.
+    pub(crate) state: State,
+    /// What a failed commit was to release, and to keep in memory.
+    pub(crate) doubtful: Doubtful,
+}
+
+/// Whether a writer takes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It does.
+    Open,
+    /// A commit failed, and the store must be reopened first.
+    Failed,
+    /// Never again.
+    Closed,
 }
 
 /// A commit in the making.
@@ -168,14 +185,20 @@ impl Writer {
             random: epoch.random,
             random_source: parts.random,
             swept_ms: [0; 2],
-            failed: false,
+            state: State::Open,
+            doubtful: Doubtful::default(),
         })
     }
 
     /// Appends groups with one commit and releases them. Gives an outcome for each group, in their order.
     pub(crate) fn append(&mut self, groups: Vec<Group>) -> Vec<Outcome> {
-        if self.failed {
-            return groups.iter().map(|group| refuse_all(group, AppendError::Closed)).collect();
+        let refusal = match self.state {
+            State::Open => None,
+            State::Failed => Some(AppendError::Reopening),
+            State::Closed => Some(AppendError::Closed),
+        };
+        if let Some(refusal) = refusal {
+            return groups.iter().map(|group| refuse_all(group, refusal)).collect();
         }
         let sizes: Vec<usize> = groups.iter().map(|group| group.drafts.len()).collect();
         match self.try_append(groups) {
@@ -205,16 +228,6 @@ impl Writer {
         }
     }
 
-    /// Whether a commit failed, so that nothing is appended any more.
-    pub(crate) fn is_failed(&self) -> bool {
-        self.failed
-    }
-
-    pub(crate) fn fail(&mut self, error: &StoreError) {
-        tracing::error!(error = error as &dyn std::error::Error, "the store failed; publishing stops until a restart");
-        self.failed = true;
-    }
-
     fn try_append(&mut self, groups: Vec<Group>) -> Result<Vec<Outcome>, StoreError> {
         self.directory.make_room();
         let mut commit = Commit { room: self.space.room(), ..Commit::default() };
@@ -229,19 +242,25 @@ impl Writer {
 
     /// Makes a commit, releases its entries.
     pub(crate) fn commit(&mut self, mut commit: Commit) -> Result<(), StoreError> {
-        self.retention.fill(&mut commit.batches, &self.tiers)?;
+        let removals = self.retention.fill(&mut commit.batches, &self.tiers)?;
         if commit.synced && self.retention.has_floors() {
             let moved = self.next_position()?;
             let Self { retention, directory, rules, tiers, .. } = self;
             retention.fill_floors(&mut commit.batches, moved, directory, rules, tiers)?;
         }
         let [durable, memory] = commit.batches;
-        self.tiers.memory.commit(memory, Persist::Later)?;
         if !durable.is_empty() || commit.synced {
-            let bytes = space::bytes_of(&durable);
-            self.tiers.durable.commit(durable, if commit.synced { Persist::Now } else { Persist::Later })?;
+            let (bytes, persist) =
+                (space::bytes_of(&durable), if commit.synced { Persist::Now } else { Persist::Later });
+            if let Err(error) = self.tiers.durable.commit(durable, persist) {
+                self.doubtful = Doubtful { entries: commit.entries, memory };
+                return Err(error);
+            }
             self.space.spend(bytes);
         }
+        // Last, as it can't fail: a group is kept whole or not at all.
+        self.tiers.memory.commit(memory, Persist::Later)?;
+        self.retention.filled(removals);
         if commit.synced {
             self.retention.synced();
         }
@@ -416,7 +435,7 @@ impl Writer {
     ///
     /// When the store failed.
     pub(crate) fn close(&mut self) -> Result<(), StoreError> {
-        if std::mem::replace(&mut self.failed, true) {
+        if std::mem::replace(&mut self.state, State::Closed) != State::Open {
             return Ok(());
         }
         // First the floors that wait, or they would come after those made here and take them back.

@@ -1,33 +1,64 @@
 //! What a hub does when its store fails under it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_hub::store::memory::MemoryStore;
 use fanfare_hub::store::{Batch, KeyRange, Order, Persist, Scan, Store, StoreError, Table};
-use fanfare_hub::{AppendError, ChannelName, HistoryQuery, Hub, HubConfig, PublishError, Since};
+use fanfare_hub::{
+    AppendError, ChannelName, Durability, Event, Follows, HistoryError, HistoryPage, HistoryQuery, Hub, HubConfig,
+    Pattern, PublishError, Rule, Since, Stream, Subscribe,
+};
 
-/// A store whose commits fail when told to.
+/// A store that fails when told to.
+#[derive(Default)]
 struct Failing {
     store: MemoryStore,
-    broken: Arc<AtomicBool>,
+    /// Commits fail, and so does reopening.
+    broken: AtomicBool,
+    /// A commit failed, and it was not reopened since.
+    poisoned: AtomicBool,
+    /// Whoever writes to it panics.
+    panics: AtomicBool,
+    /// It can't be read either.
+    closed: AtomicBool,
+    reopenings: AtomicU64,
+}
+
+impl Failing {
+    fn failed() -> StoreError {
+        StoreError::Failed("no space left on device".into())
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) { Err(StoreError::Reopening) } else { Ok(()) }
+    }
 }
 
 impl Store for Failing {
     fn commit(&self, batch: Batch, persist: Persist) -> Result<(), StoreError> {
-        if self.broken.load(Ordering::Acquire) {
-            return Err(StoreError::Failed("no space left on device".into()));
+        assert!(!self.panics.load(Ordering::Acquire), "as the test wants it");
+        if self.broken.load(Ordering::Acquire) || self.poisoned.load(Ordering::Acquire) {
+            self.poisoned.store(true, Ordering::Release);
+            return Err(Self::failed());
         }
         self.store.commit(batch, persist)
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.check()?;
         self.store.get(table, key)
     }
 
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {
-        self.store.scan(table, range, order)
+        match self.check() {
+            Ok(()) => self.store.scan(table, range, order),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {
@@ -37,25 +68,144 @@ impl Store for Failing {
     fn disk_bytes(&self) -> Result<u64, StoreError> {
         self.store.disk_bytes()
     }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        self.reopenings.fetch_add(1, Ordering::AcqRel);
+        if self.broken.load(Ordering::Acquire) {
+            return Err(Self::failed());
+        }
+        self.poisoned.store(false, Ordering::Release);
+        self.closed.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn wait(&self, _: Duration) -> bool {
+        !self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// A hub on a store that can be made to fail. Channels that begin with `m` are kept in memory.
+fn hub() -> (Hub, Arc<Failing>) {
+    let store = Arc::new(Failing::default());
+    let rule = Rule::new(Pattern::new("m*").unwrap()).durability(Durability::Memory);
+    let config = HubConfig { rules: vec![rule], ..HubConfig::default() };
+    (Hub::with_store(store.clone(), config).unwrap(), store)
+}
+
+fn history(hub: &Hub, channel: &str) -> Result<HistoryPage, HistoryError> {
+    let query = HistoryQuery { since: Since::Start, before: None, order: Order::Ascending, limit: 100 };
+    hub.history_of(&ChannelName::new(channel).unwrap(), query)
+}
+
+fn kept(hub: &Hub, channel: &str) -> Vec<String> {
+    let entries = history(hub, channel).unwrap().entries;
+    entries.iter().map(|entry| String::from_utf8(entry.record.data.to_vec()).unwrap()).collect()
+}
+
+/// Publishes until it is taken.
+async fn publish(hub: &Hub, channel: &str, data: &str) {
+    until(async || hub.publish(channel, data).await.is_ok()).await;
+}
+
+async fn until(mut done: impl AsyncFnMut() -> bool) {
+    for _ in 0..1_000 {
+        if done().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came to be");
+}
+
+fn follow(hub: &Hub, channel: &str, since: Since) -> Stream {
+    let follows = Follows::new(vec![(ChannelName::new(channel).unwrap(), since)], vec![]);
+    hub.subscribe(Subscribe { follows, ..Subscribe::default() }).unwrap()
+}
+
+/// Reads until the text ends as said.
+async fn read_until(stream: &mut Stream, end: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(end) {
+        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
+        let bytes = next.unwrap_or_else(|_| panic!("{end:?} came not; only {text:?}")).expect("the stream is open");
+        text.push_str(std::str::from_utf8(&bytes).unwrap());
+    }
+    text
 }
 
 #[tokio::test]
-async fn a_failed_commit_is_an_unknown_outcome_and_nothing_is_delivered_or_taken_afterwards() {
-    let broken = Arc::new(AtomicBool::new(false));
-    let store = Failing { store: MemoryStore::default(), broken: broken.clone() };
-    let hub = Hub::with_store(Arc::new(store), HubConfig::default()).unwrap();
+async fn a_failed_commit_is_an_unknown_outcome_and_publishing_goes_on_by_itself_once_the_store_is_back() {
+    let (hub, store) = hub();
+    let mut live = follow(&hub, "a", Since::Now);
+    read_until(&mut live, "fanfare.hello").await;
     hub.publish("a", "good").await.unwrap();
+    hub.publish("m", "in memory").await.unwrap();
     assert_eq!(hub.ready(), Ok(()));
-    broken.store(true, Ordering::Release);
+    store.broken.store(true, Ordering::Release);
     let error = hub.publish("a", "doubtful").await.unwrap_err();
     assert!(matches!(error, PublishError::Append(AppendError::OutcomeUnknown)), "{error}");
-    broken.store(false, Ordering::Release);
+    let error = hub.publish("a", "refused").await.unwrap_err();
+    assert!(matches!(error, PublishError::Append(AppendError::Reopening)), "{error}");
+    assert!(hub.ready().unwrap_err().contains("being reopened"));
+    assert_eq!(kept(&hub, "a"), ["good"], "reading goes on");
+    store.broken.store(false, Ordering::Release);
+    publish(&hub, "a", "after").await;
+    assert_eq!(hub.ready(), Ok(()));
+    assert_eq!(kept(&hub, "a"), ["good", "after"]);
+    assert_eq!(kept(&hub, "m"), ["in memory"]);
+    let heard = read_until(&mut live, "data: after\n").await;
+    assert!(heard.contains("data: good\n") && !heard.contains("doubtful") && !heard.contains("refused"), "{heard}");
+    let stats = hub.stats();
+    assert!(stats.failed >= 2 && store.reopenings.load(Ordering::Acquire) >= 2);
+    assert_eq!((stats.store_failures, stats.store_reopenings, stats.gaps["restart"]), (1, 1, 0));
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn a_store_that_failed_in_the_background_is_reopened_though_nobody_publishes() {
+    let (hub, store) = hub();
+    store.poisoned.store(true, Ordering::Release);
+    until(async || hub.stats().store_reopenings == 1).await;
+    hub.publish("a", "at once").await.unwrap();
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn reads_wait_for_the_store_streams_as_long_as_it_takes() {
+    let (hub, store) = hub();
+    hub.publish("a", "1").await.unwrap();
+    store.broken.store(true, Ordering::Release);
+    store.closed.store(true, Ordering::Release);
+    hub.publish("a", Event::text("doubtful")).await.unwrap_err();
+    assert!(matches!(history(&hub, "a"), Err(HistoryError::Store(StoreError::Reopening))));
+    let mut stream = follow(&hub, "a", Since::Start);
+    store.broken.store(false, Ordering::Release);
+    let heard = read_until(&mut stream, "data: 1\n").await;
+    assert!(!heard.contains("fanfare.bye"), "{heard}");
+    publish(&hub, "a", "2").await;
+    read_until(&mut stream, "data: 2\n").await;
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn a_hub_whose_log_panicked_is_not_ready_and_says_why() {
+    let (hub, store) = hub();
+    store.panics.store(true, Ordering::Release);
+    let error = hub.publish("a", "doubtful").await.unwrap_err();
+    assert!(matches!(error, PublishError::Append(AppendError::OutcomeUnknown)), "{error}");
+    until(async || hub.ready().is_err()).await;
+    assert_eq!(hub.ready(), Err("the log's thread has ended; the hub must be restarted"));
     let error = hub.publish("a", "late").await.unwrap_err();
     assert!(matches!(error, PublishError::Append(AppendError::Closed)), "{error}");
-    assert!(hub.ready().unwrap_err().contains("store failed"));
-    assert_eq!(hub.stats().failed, 2);
-    let query = HistoryQuery { since: Since::Start, before: None, order: Order::Ascending, limit: 10 };
-    let page = hub.history_of(&ChannelName::new("a").unwrap(), query).unwrap();
-    assert_eq!(page.entries.len(), 1, "reading goes on");
+    assert_eq!(kept(&hub, "a"), <[&str; 0]>::default(), "reading goes on");
     hub.close().await;
+}
+
+#[tokio::test]
+async fn a_hub_ends_in_time_though_its_store_does_not_come_back() {
+    let (hub, store) = hub();
+    store.broken.store(true, Ordering::Release);
+    hub.publish("a", "doubtful").await.unwrap_err();
+    let closed = tokio::time::timeout(Duration::from_secs(20), hub.close()).await;
+    assert!(closed.is_ok(), "it never ends");
 }

@@ -82,7 +82,7 @@ codes! {
     Full: "full", SERVICE_UNAVAILABLE, "The hub is full";
     /// The hub is stopping; it or another one will be back.
     Draining: "draining", SERVICE_UNAVAILABLE, "The hub is stopping";
-    /// The log takes no events: it is closing, or failed before.
+    /// The log takes no events: it is closing.
     Closed: "closed", SERVICE_UNAVAILABLE, "The log takes no events";
     /// The store failed while the event was written; it may or may not be kept. Repeat it with an idempotency key.
     OutcomeUnknown: "outcome_unknown", SERVICE_UNAVAILABLE, "It is unknown whether the event was kept";
@@ -90,6 +90,8 @@ codes! {
     StoreFailed: "store_failed", SERVICE_UNAVAILABLE, "The store failed";
     /// The disk is full. Durable events are taken again when there is room.
     DiskFull: "disk_full", INSUFFICIENT_STORAGE, "The disk is full";
+    /// The store failed before and is being reopened; nothing was published, and nothing can be read for a moment.
+    StoreReopening: "store_reopening", SERVICE_UNAVAILABLE, "The store is being reopened";
     /// The hub does not take events and streams.
     NotReady: "not_ready", SERVICE_UNAVAILABLE, "The hub is not ready";
 }

@@ -112,6 +112,10 @@ pub const DRAINING_RETRY: Range<Duration> = Duration::from_secs(3)..Duration::fr
 /// When a publisher shall come back to a hub whose disk is full. Space is looked for every second.
 pub const DISK_FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// When a client shall try again after the store failed: it is mostly open again at once, and looked after every few
+/// seconds.
+pub const STORE_RETRY: Duration = Duration::from_secs(2);
+
 /// How long a stop waits for requests that are being answered.
 pub const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
 

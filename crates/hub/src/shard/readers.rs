@@ -7,7 +7,10 @@ use std::thread::JoinHandle;
 use super::inbox::{Command, Inbox};
 use super::{Answer, Job, Work};
 use crate::beginning::Beginning;
+use crate::catchup::CatchupError;
 use crate::history::History;
+use crate::limits::STORE_WAIT_MAX;
+use crate::store::StoreError;
 
 /// What is to be read, for whom.
 #[derive(Debug, Default)]
@@ -40,6 +43,10 @@ impl ReaderQueue {
         self.arrived.notify_all();
     }
 
+    fn is_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
     fn next(&self) -> Option<(Arc<Inbox>, Job)> {
         let idle = |reads: &mut Reads| reads.jobs.is_empty() && !reads.stopped;
         let mut reads = self.arrived.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
@@ -55,23 +62,34 @@ pub(crate) fn start_reader(
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("reader-{number}")).spawn(move || {
         while let Some((inbox, job)) = queue.next() {
-            if !job.is_needless() {
-                inbox.send(Command::Answer(job.key, Box::new(job.work.run(&history))));
+            let mut job = Some(job);
+            while let Some(Job { key, work, place }) = job.take_if(|job| !job.is_needless() && !queue.is_stopped()) {
+                match work.run(&history) {
+                    Ok(answer) => inbox.send(Command::Answer(key, Box::new(answer))),
+                    Err(work) => {
+                        history.tiers.durable.wait(STORE_WAIT_MAX);
+                        job = Some(Job { key, work, place });
+                    }
+                }
             }
         }
     })
 }
 
 impl Work {
-    /// Reads it.
-    pub(crate) fn run(self, history: &History) -> Answer {
+    /// Reads it, or gives it back if the store is being reopened: then it is to be read once that is done.
+    pub(crate) fn run(self, history: &History) -> Result<Answer, Self> {
         match self {
-            Self::Begin(follows, last, head) => {
-                Answer::Begin(Beginning::find(history, follows, last, head).map(Box::new))
-            }
+            Self::Begin(follows, last, head) => match Beginning::find(history, follows.clone(), last, head) {
+                Err(CatchupError::Store(StoreError::Reopening)) => Err(Self::Begin(follows, last, head)),
+                found => Ok(Answer::Begin(found.map(Box::new))),
+            },
             Self::Page(mut catchup) => {
                 let (head, _) = history.window.head();
-                Answer::Page(catchup.page(history, head).map(|page| (page, catchup)))
+                match catchup.page(history, head) {
+                    Err(CatchupError::Store(StoreError::Reopening)) => Err(Self::Page(catchup)),
+                    page => Ok(Answer::Page(page.map(|page| (page, catchup)))),
+                }
             }
         }
     }

@@ -277,6 +277,7 @@ impl Client {
     fn hear_event(&mut self, data: &str, cursor: Cursor, reference: &Reference) {
         assert!(!self.log_is_new, "an event came before the gap of an unknown cursor");
         let number: usize = data.parse().unwrap();
+        assert!(reference.is_out(number), "event {number} came though it was refused, or nobody knows of it yet");
         let Some(event) = reference.event(number) else {
             // Of the log before; it was on its way.
             return;

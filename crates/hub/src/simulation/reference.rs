@@ -26,6 +26,8 @@ pub(super) struct Reference {
     /// By number; a new log empties the old ones' places.
     events: Vec<Option<Published>>,
     next: usize,
+    /// Numbers below this are of logs that are gone.
+    forgotten: usize,
     /// Whether the hub ever crashed since the log is new: then `restart` gaps may be told to be safe.
     pub(super) crashed: bool,
 }
@@ -51,6 +53,12 @@ impl Reference {
         let expires_ms = ttl.map(|ttl| now_ms + ttl.as_millis() as u64);
         let event = Published { channels, position, durability, expires_ms, lost: false };
         *self.events.last_mut().unwrap() = Some(event);
+    }
+
+    /// Whether an event was published since the log is new, or before that. Otherwise it was refused, or its outcome is
+    /// unknown, and nobody may have heard of it.
+    pub(super) fn is_out(&self, number: usize) -> bool {
+        self.event(number).is_some() || number < self.forgotten
     }
 
     pub(super) fn event(&self, number: usize) -> Option<&Published> {
@@ -88,6 +96,7 @@ impl Reference {
     /// The log is new.
     pub(super) fn forget_all(&mut self) {
         self.events.iter_mut().for_each(|event| *event = None);
+        self.forgotten = self.next;
         self.crashed = false;
     }
 

@@ -29,6 +29,7 @@ fn holds_for(store: &dyn Store) {
     scans_go_both_ways_within_their_bounds(store);
     a_scan_that_began_goes_on_while_the_table_changes(store);
     what_was_removed_is_gone_also_after_reclaiming(store);
+    everything_is_there_after_reopening_and_goes_on(store);
 }
 
 fn a_batch_is_seen_whole_once_it_is_committed(store: &dyn Store) {
@@ -87,8 +88,24 @@ fn what_was_removed_is_gone_also_after_reclaiming(store: &dyn Store) {
     assert_eq!(keys(store, table, ALL, Order::Descending).last().map(AsRef::as_ref), Some(&b"k2"[..]));
 }
 
+fn everything_is_there_after_reopening_and_goes_on(store: &dyn Store) {
+    let table = Table::Epochs;
+    put(store, table, &[("before", "1")]);
+    let mut batch = Batch::default();
+    batch.put(table, "unsynced", "1");
+    store.commit(batch, Persist::Later).unwrap();
+    for round in ["1", "2"] {
+        store.reopen().unwrap();
+        put(store, table, &[("after", round)]);
+        assert_eq!(keys(store, table, ALL, Order::Ascending), ["after", "before", "same", "unsynced"]);
+        assert_eq!(store.get(table, b"after").unwrap().as_deref(), Some(round.as_bytes()));
+    }
+    assert!(store.wait(std::time::Duration::ZERO), "it can be read");
+}
+
 #[test]
 fn the_contract_holds_in_memory() {
+    holds_for(&super::faulty::FaultyStore::default());
     holds_for(&MemoryStore::default());
     holds_for(&MemoryStore::forgetful());
 }
@@ -108,6 +125,50 @@ fn what_was_committed_is_there_after_reopening_and_the_folder_is_locked_meanwhil
     drop(store);
     let store = FjallStore::open(folder.path()).unwrap();
     assert_eq!(store.get(Table::Log, b"k").unwrap().as_deref(), Some(&b"v"[..]));
+}
+
+#[test]
+fn reopening_waits_for_scans_and_refuses_everything_else_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(folder.path()).unwrap();
+    put(&store, Table::Log, &[("a", "1"), ("b", "2")]);
+    let mut scan = store.scan(Table::Log, ALL, Order::Ascending);
+    assert_eq!(scan.next().unwrap().unwrap().0, "a");
+    std::thread::scope(|scope| {
+        let reopening = scope.spawn(|| store.reopen());
+        // Whoever holds a scan may ask for something else; if that waited, both would for ever.
+        while store.get(Table::Log, b"a").is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(store.get(Table::Log, b"a"), Err(super::StoreError::Reopening)));
+        let refused = store.scan(Table::Log, ALL, Order::Descending).next().unwrap();
+        assert!(matches!(refused, Err(super::StoreError::Reopening)));
+        assert!(!store.wait(std::time::Duration::ZERO));
+        assert_eq!(scan.next().unwrap().unwrap().0, "b", "what was begun goes on");
+        drop(scan);
+        reopening.join().unwrap().unwrap();
+    });
+    assert!(store.wait(std::time::Duration::ZERO));
+    assert_eq!(keys(&store, Table::Log, ALL, Order::Ascending), ["a", "b"]);
+    assert!(matches!(FjallStore::open(folder.path()), Err(super::StoreError::Locked)));
+}
+
+#[test]
+fn a_store_that_can_not_be_reopened_yet_can_be_read_and_is_reopened_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(folder.path()).unwrap();
+    put(&store, Table::Log, &[("a", "1")]);
+    // No file can be made where a folder is.
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let journal = names.into_iter().find(|path| path.extension().is_some_and(|of| of == "jnl")).unwrap();
+    let in_the_way = journal.with_extension("jnl-copy");
+    std::fs::create_dir(&in_the_way).unwrap();
+    store.reopen().unwrap_err();
+    assert_eq!(store.get(Table::Log, b"a").unwrap().as_deref(), Some(&b"1"[..]));
+    std::fs::remove_dir(in_the_way).unwrap();
+    store.reopen().unwrap();
+    put(&store, Table::Log, &[("b", "1")]);
+    assert_eq!(keys(&store, Table::Log, ALL, Order::Ascending), ["a", "b"]);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! The store on disk, by fjall: a log-structured merge tree with a journal. Knows nothing of events.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fjall::config::{BlockSizePolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, DiskRoom, KeyRange, Order, Persist, Scan, Store, StoreError, Table};
+use super::{Batch, DiskRoom, KeyRange, Order, Persist, Scan, Store, StoreError, Table, journal};
 
 /// Memory for blocks that were read. Catch-up reads are sequential, so more would hardly help.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -23,20 +26,46 @@ const FILES_MAX: usize = 256;
 
 /// Inodes below which the disk counts as full. The store needs a few for its next tables and journals.
 const FREE_INODES_MIN: u64 = 64;
+/// How long reopening waits for those who still read; then they may go on and it is tried again later.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
+
+/// How often a wait for the engine's workers looks whether they still work.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Memtables waiting to be written, per table, at which a commit waits. The engine itself waits at four, also for workers
+/// that have failed and will never write them.
+const SEALED_MAX: usize = 3;
+
+/// Runs of young tables, per table, at which a commit waits for compaction. The engine itself waits at 30, in the same way.
+const RUNS_MAX: usize = 28;
 
 /// The store in a folder on disk.
+///
+/// Once a write has failed, the engine takes no further ones. Then everything that it has open is let go of, and the
+/// folder is opened anew: see [`Store::reopen`].
 pub struct FjallStore {
-    /// Owns the journal and the worker threads.
-    db: Database,
+    folder: PathBuf,
+    /// What is open; nothing while it is reopened. Whoever uses it holds it meanwhile.
+    open: Mutex<Option<Arc<Opened>>>,
+    /// Signalled when something is open again.
+    back: Condvar,
+    /// Disconnected once the last user of what was open has let go of it. Held while it is reopened.
+    released: Mutex<Receiver<()>>,
+}
+
+/// An opened folder. Fields are dropped in their order.
+struct Opened {
     /// One per [`Table`], in the order of [`Table::ALL`].
     tables: [Keyspace; 7],
-    /// Where it is.
-    folder: PathBuf,
+    /// Owns the journal and the worker threads.
+    db: Database,
+    /// Tells that all of this is gone.
+    _released: SyncSender<()>,
 }
 
 impl std::fmt::Debug for FjallStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FjallStore").finish_non_exhaustive()
+        f.debug_struct("FjallStore").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
@@ -51,6 +80,51 @@ impl FjallStore {
     ///
     /// When the folder is in use, of another format, or can't be read or written.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let (open, released) = Opened::at(folder)?;
+        journal::forget(folder).map_err(failed)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            open: Mutex::new(Some(Arc::new(open))),
+            back: Condvar::new(),
+            released: Mutex::new(released),
+        })
+    }
+
+    /// Bytes of the tables alone, without the journal.
+    #[cfg(test)]
+    pub(crate) fn tables_bytes(&self) -> u64 {
+        self.opened().unwrap().tables.iter().map(Keyspace::disk_space).sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Opened>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is open.
+    fn opened(&self) -> Result<Arc<Opened>, StoreError> {
+        self.lock().clone().ok_or(StoreError::Reopening)
+    }
+
+    /// Has everybody let go of what is open.
+    fn release(&self, released: &Receiver<()>) -> Result<(), StoreError> {
+        let Some(open) = self.lock().take() else { return Ok(()) };
+        let old = Arc::downgrade(&open);
+        drop(open);
+        if released.recv_timeout(RELEASE_MAX) == Err(RecvTimeoutError::Timeout) {
+            if let Some(open) = old.upgrade() {
+                *self.lock() = Some(open);
+                self.back.notify_all();
+                return Err(StoreError::Failed("a long read of the store has to end first".into()));
+            }
+            // Somebody has let go of it just now and is closing it.
+            let _ = released.recv();
+        }
+        Ok(())
+    }
+}
+
+impl Opened {
+    fn at(folder: &Path) -> Result<(Self, Receiver<()>), StoreError> {
         let db = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES_MAX)
@@ -74,13 +148,8 @@ impl FjallStore {
             open(due)?,
             open(meta)?,
         ];
-        Ok(Self { db, tables, folder: folder.to_owned() })
-    }
-
-    /// Bytes of the tables alone, without the journal.
-    #[cfg(test)]
-    pub(crate) fn tables_bytes(&self) -> u64 {
-        self.tables.iter().map(Keyspace::disk_space).sum()
+        let (tell, released) = sync_channel(0);
+        Ok((Self { tables, db, _released: tell }, released))
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -94,6 +163,23 @@ impl FjallStore {
             Table::Due => due,
             Table::Meta => meta,
         }
+    }
+
+    /// Fails once the engine takes no further writes.
+    fn check(&self) -> Result<(), StoreError> {
+        self.db.persist(PersistMode::Buffer).map_err(failed)
+    }
+
+    /// Waits while the engine has too much to catch up with, as long as it does.
+    fn wait_for_workers(&self) -> Result<(), StoreError> {
+        let is_behind = |table: &Keyspace| {
+            table.tree.sealed_memtable_count() >= SEALED_MAX || table.tree.l0_run_count() >= RUNS_MAX
+        };
+        while self.tables.iter().any(is_behind) {
+            self.check()?;
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+        Ok(())
     }
 }
 
@@ -109,22 +195,36 @@ fn options(table: Table) -> KeyspaceCreateOptions {
     }
 }
 
+/// A scan with what it reads. Fields are dropped in their order.
+struct Reading<I> {
+    pairs: I,
+    _open: Arc<Opened>,
+}
+
+impl<I: Iterator<Item = fjall::Guard>> Iterator for Reading<I> {
+    type Item = Result<(Bytes, Bytes), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let pair = self.pairs.next()?.into_inner().map_err(failed);
+        Some(pair.map(|(key, value)| (Bytes::from(key), Bytes::from(value))))
+    }
+}
+
 impl Store for FjallStore {
     fn commit(&self, batch: Batch, persist: Persist) -> Result<(), StoreError> {
+        let open = self.opened()?;
         let mode = match persist {
             Persist::Now => PersistMode::SyncData,
             // To the operating system, so that a crash of the process alone loses nothing.
             Persist::Later => PersistMode::Buffer,
         };
         if batch.is_empty() {
-            return match persist {
-                Persist::Now => self.db.persist(mode).map_err(failed),
-                Persist::Later => Ok(()),
-            };
+            return open.db.persist(mode).map_err(failed);
         }
-        let mut writes = self.db.batch().durability(Some(mode));
+        open.wait_for_workers()?;
+        let mut writes = open.db.batch().durability(Some(mode));
         for change in batch.changes {
-            let table = self.table(change.table);
+            let table = open.table(change.table);
             match change.value {
                 Some(value) => writes.insert(table, change.key, value),
                 None => writes.remove(table, change.key),
@@ -134,31 +234,59 @@ impl Store for FjallStore {
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.table(table).get(key).map_err(failed)?.map(Bytes::from))
+        Ok(self.opened()?.table(table).get(key).map_err(failed)?.map(Bytes::from))
     }
 
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {
-        let pairs = self.table(table).range::<Vec<u8>, _>(range);
-        let read = |guard: fjall::Guard| {
-            let (key, value) = guard.into_inner().map_err(failed)?;
-            Ok((Bytes::from(key), Bytes::from(value)))
+        let open = match self.opened() {
+            Ok(open) => open,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
         };
+        let pairs = open.table(table).range::<Vec<u8>, _>(range);
         match order {
-            Order::Ascending => Box::new(pairs.map(read)),
-            Order::Descending => Box::new(pairs.rev().map(read)),
+            Order::Ascending => Box::new(Reading { pairs, _open: open }),
+            Order::Descending => Box::new(Reading { pairs: pairs.rev(), _open: open }),
         }
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {
-        for table in &self.tables {
-            table.rotate_memtable_and_wait().map_err(failed)?;
+        for table in Table::ALL {
+            // Let go of between two tables, so that reopening needn't wait for all of them.
+            let open = self.opened()?;
+            let table = open.table(table);
+            if table.rotate_memtable().map_err(failed)? {
+                while table.tree.sealed_memtable_count() > 0 {
+                    open.check()?;
+                    std::thread::park_timeout(LOOK_EVERY);
+                }
+            }
             table.major_compact().map_err(failed)?;
         }
         Ok(())
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
-        self.db.disk_space().map_err(failed)
+        self.opened()?.db.disk_space().map_err(failed)
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.lock().is_some() {
+            // While there is no room for copies, what is open can at least be read.
+            journal::copy(&self.folder).map_err(failed)?;
+            self.release(&released)?;
+        }
+        journal::replace(&self.folder).map_err(failed)?;
+        let (open, next) = Opened::at(&self.folder)?;
+        *released = next;
+        *self.lock() = Some(Arc::new(open));
+        self.back.notify_all();
+        Ok(())
+    }
+
+    fn wait(&self, timeout: Duration) -> bool {
+        let guard = self.back.wait_timeout_while(self.lock(), timeout, |open| open.is_none());
+        guard.unwrap_or_else(PoisonError::into_inner).0.is_some()
     }
 
     fn disk_room(&self) -> Result<DiskRoom, StoreError> {

@@ -128,6 +128,11 @@ impl Store for MemoryStore {
         Ok(0)
     }
 
+    fn reopen(&self) -> Result<(), StoreError> {
+        // What is here counts as on disk from now on.
+        self.commit(Batch::default(), Persist::Now)
+    }
+
     fn disk_room(&self) -> Result<DiskRoom, StoreError> {
         let free = *self.free.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(free.map_or(DiskRoom::UNKNOWN, |free| DiskRoom { free, ..DiskRoom::UNKNOWN }))

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::channel_arg::ChannelPath;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
+use crate::limits::STORE_RETRY;
 use crate::query::Query;
 
 /// The answer.
@@ -87,6 +88,9 @@ pub(crate) async fn channel_info(door: &Door, channel: ChannelName) -> Result<Js
 
 /// The store's failure, as the client is told; the cause goes to the log only.
 pub(crate) fn store_failed(error: &StoreError) -> ApiError {
+    if matches!(error, StoreError::Reopening) {
+        return ApiError::new(Code::StoreReopening, error.to_string()).retry_after(STORE_RETRY);
+    }
     tracing::error!(error = error as &dyn std::error::Error, "the store could not be read");
     ApiError::new(Code::StoreFailed, "the store could not be read; the server's log says more")
 }

@@ -15,7 +15,7 @@ use crate::channel_arg::{ChannelPath, channel};
 use crate::door::Door;
 use crate::duration;
 use crate::error::{ApiError, Code};
-use crate::limits::{CONTENT_TYPE_BYTES_MAX, DISK_FULL_RETRY_AFTER, RAW_BODY_BYTES_MAX};
+use crate::limits::{CONTENT_TYPE_BYTES_MAX, DISK_FULL_RETRY_AFTER, RAW_BODY_BYTES_MAX, STORE_RETRY};
 use crate::query::Query;
 
 /// The endpoint, with the channel in the path.
@@ -138,13 +138,17 @@ pub(crate) fn refused_append(error: AppendError) -> ApiError {
         AppendError::Conflict => Code::Conflict,
         // Only where a batch is atomic, and then the item that is meant is told instead.
         AppendError::Batch(_) => Code::Malformed,
-        AppendError::DiskFull => {
-            return ApiError::new(Code::DiskFull, error.to_string()).retry_after(DISK_FULL_RETRY_AFTER);
-        }
+        AppendError::DiskFull => Code::DiskFull,
         AppendError::OutcomeUnknown => Code::OutcomeUnknown,
+        AppendError::Reopening => Code::StoreReopening,
         AppendError::Closed => Code::Closed,
     };
-    ApiError::new(code, error.to_string())
+    let refusal = ApiError::new(code, error.to_string());
+    match error {
+        AppendError::DiskFull => refusal.retry_after(DISK_FULL_RETRY_AFTER),
+        AppendError::OutcomeUnknown | AppendError::Reopening => refusal.retry_after(STORE_RETRY),
+        AppendError::Conflict | AppendError::Batch(_) | AppendError::Closed => refusal,
+    }
 }
 
 /// Why publishing failed, as the client is told.

@@ -1,0 +1,98 @@
+//! What the writer does after a commit failed, when nobody knows whether it came to be: it reopens the store and looks.
+//!
+//! The group of the failed commit is released whole or not at all. If its records are found, all of it is, also what it was
+//! to keep in memory and its transient events, before any new position is given. If not, none of it ever appears. Its
+//! publishers were told that its outcome is unknown. A new epoch begins, since numbers of the old one may have been lost.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::directory::position_of_key;
+use crate::entry::Entry;
+use crate::position::Position;
+use crate::record::Record;
+use crate::review::Review;
+use crate::rule::Durability;
+use crate::store::{Batch, Order, Persist, Store, StoreError, Table};
+use crate::writer::{State, Writer};
+
+/// What a failed commit was to release, and to keep in memory.
+#[derive(Default)]
+pub(crate) struct Doubtful {
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) memory: Batch,
+}
+
+impl Doubtful {
+    /// The positions that it has on disk, if it has come to be.
+    fn durable(&self) -> impl Iterator<Item = Position> {
+        self.entries.iter().filter(|entry| entry.durability == Durability::Durable).map(|entry| entry.position)
+    }
+}
+
+impl Writer {
+    /// Whether a commit failed, and the store must be reopened before anything is appended.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.state == State::Failed
+    }
+
+    /// Takes note that the store failed.
+    pub(crate) fn fail(&mut self, error: &StoreError) {
+        tracing::error!(error = error as &dyn std::error::Error, "the store failed; it will be reopened");
+        self.state = State::Failed;
+    }
+
+    /// Reopens the store, releases what is found of the failed commit, and goes on in a new epoch. Returns how many events
+    /// were found.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be used yet. Nothing has happened then, and it may be tried again.
+    pub(crate) fn reopen(&mut self) -> Result<usize, StoreError> {
+        let store = self.tiers.durable.clone();
+        store.reopen()?;
+        let (released, _) = self.window.head();
+        let found = self.found(released, &*store)?;
+        self.horizon.reread(&*store)?;
+        let review = Review::open(&*store, &self.rules)?;
+        let random = (self.random_source)();
+        // Durable before anything that is found is seen, and the last thing that can fail.
+        let epoch = self.epochs.resume(&*store, self.clock.unix_ms(), random)?;
+
+        let doubtful = std::mem::take(&mut self.doubtful);
+        let is_whole = !found.is_empty() && doubtful.durable().eq(found.iter().map(|entry| entry.position));
+        let (count, entries) = if is_whole {
+            self.tiers.memory.commit(doubtful.memory, Persist::Later)?;
+            (found.len(), doubtful.entries)
+        } else {
+            (found.len(), found)
+        };
+        self.last = Position::new(epoch.ordinal, 0);
+        (self.last_event, self.random) = (self.last, random);
+        self.window.append(entries, self.last);
+        self.directory.forget_all();
+        self.review = review;
+        self.retention.start_over();
+        self.swept_ms = [0; 2];
+        self.state = State::Open;
+        Ok(count)
+    }
+
+    /// The events on disk above a position, in order. They are those of one commit at most.
+    fn found(&self, above: Position, store: &dyn Store) -> Result<Vec<Arc<Entry>>, StoreError> {
+        let range = (Bound::Excluded(above.to_key().to_vec()), Bound::Unbounded);
+        let mut found = Vec::new();
+        for pair in store.scan(Table::Log, range, Order::Ascending) {
+            let (key, value) = pair?;
+            let Some(position) = position_of_key(&key) else { continue };
+            match Record::decode(&value) {
+                Ok(record) => {
+                    let random = self.epochs.random_of(position.ordinal());
+                    found.push(Arc::new(Entry::new(position, random, Durability::Durable, record)));
+                }
+                Err(error) => tracing::error!(?position, %error, "a record can't be read and is left out"),
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,87 @@
+//! Store trouble: commits that fail, with whatever fate, and reopenings that fail too. What nobody knows yet is kept apart
+//! from the reference until the store is back; then it must be there whole or not at all, as its fate was.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::{World, rules};
+use crate::channel::ChannelName;
+use crate::directory::position_of_key;
+use crate::position::Position;
+use crate::record::Record;
+use crate::rule::Durability;
+use crate::store::faulty::{Fate, Fault};
+use crate::store::{Order, Table, keys_with_prefix};
+use crate::tier::Tier;
+
+/// An event whose publisher was told that its outcome is unknown.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    pub(super) number: usize,
+    pub(super) channels: Vec<ChannelName>,
+    pub(super) ttl: Option<Duration>,
+    pub(super) at_ms: u64,
+}
+
+/// What a failed commit was to bring, and what becomes of it.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) doubts: Vec<Doubt>,
+    pub(super) fate: Fate,
+}
+
+impl World {
+    /// Some commit to come fails.
+    pub(super) fn break_store(&mut self) {
+        let fate = [Fate::Kept, Fate::Dropped, Fate::DroppedWithUnsynced][self.rng.random_range(0..3)];
+        let failed_reopenings = self.rng.random_range(0..4);
+        let closed_meanwhile = self.rng.random_bool(0.5);
+        self.disk.fail(Fault { fate, failed_reopenings, closed_meanwhile });
+    }
+
+    /// The log's thread tries to have the store back.
+    pub(super) fn reopen(&mut self) {
+        match self.writer.reopen() {
+            Ok(found) => {
+                self.trace.push(format!("reopened with {found}"));
+                self.find_out(true);
+            }
+            Err(error) => self.trace.push(format!("not reopened: {error}")),
+        }
+    }
+
+    /// The store is back, in the same process or in another one.
+    pub(super) fn find_out(&mut self, same_process: bool) {
+        let Some(Failed { doubts, fate }) = self.failed.take() else { return };
+        let mut there = self.there();
+        let durability = |doubt: &Doubt| doubt.channels.iter().map(|c| rules().of(c).durability).max().unwrap();
+        // Where nothing was to be on disk, nothing can be found, and all of it is dropped.
+        let is_kept = fate == Fate::Kept && doubts.iter().any(|doubt| durability(doubt) == Durability::Durable);
+        for doubt in doubts {
+            let (durability, found) = (durability(&doubt), there.remove(&doubt.number));
+            let survives = is_kept && (same_process || durability == Durability::Durable);
+            let expected = (survives && durability != Durability::Transient).then_some(durability);
+            assert_eq!(found.map(|(_, durability)| durability), expected, "what was found of {doubt:?}");
+            if survives {
+                let position = found.map(|(position, _)| position);
+                self.reference.add(doubt.number, doubt.channels, position, durability, doubt.ttl, doubt.at_ms);
+            }
+        }
+    }
+
+    /// Where the events in the logs of both tiers are, by number.
+    fn there(&self) -> HashMap<usize, (Position, Durability)> {
+        let mut there = HashMap::new();
+        for tier in Tier::ALL {
+            for pair in self.history.tiers.store(tier).scan(Table::Log, keys_with_prefix(b""), Order::Ascending) {
+                let (key, value) = pair.unwrap();
+                let number = std::str::from_utf8(&Record::decode(&value).unwrap().data).unwrap().parse().unwrap();
+                let position = position_of_key(&key).unwrap();
+                assert!(there.insert(number, (position, tier.durability())).is_none(), "event {number} is there twice");
+            }
+        }
+        there
+    }
+}
