@@ -1,43 +1,148 @@
-//! Request bodies: read whole, within a size and a time, and never decoded. What is in them is the route's.
+//! Request bodies: read whole, within a size and a time. What is in them is the route's.
+//!
+//! A body may be compressed with gzip. It then has the same limit twice: for what is sent, and for what that unfolds to,
+//! which is counted while it unfolds. A bomb goes no further than the limit.
+
+use std::io;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use flate2::write::GzDecoder;
+use http_body_util::BodyExt;
+use tokio::sync::SemaphorePermit;
 
+use crate::door::Door;
 use crate::error::{ApiError, Code};
-use crate::limits::BODY_READ_MAX;
+use crate::limits::{BODY_READ_MAX, BUSY_RETRY};
 
 /// Reads a body of at most `bytes_max`. One that announces more is refused before it is read.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    refuse_encoding(headers)?;
-    let too_large = || ApiError::new(Code::TooLarge, format!("the body may have at most {bytes_max} bytes"));
+pub(crate) async fn read(door: &Door, headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let mut whole = if is_gzip(headers)? { Whole::gzip(bytes_max) } else { Whole::Plain(Bounded::new(bytes_max)) };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_large());
+        return Err(too_large(bytes_max));
     }
-    let whole = Limited::new(body, bytes_max).collect();
-    match tokio::time::timeout(BODY_READ_MAX, whole).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(ApiError::malformed(format!("the body broke off: {error}"))),
-        Err(_) => {
-            let seconds = BODY_READ_MAX.as_secs();
-            Err(ApiError::new(Code::Timeout, format!("the body was not there within {seconds} seconds")))
+    let gathered = tokio::time::timeout(BODY_READ_MAX, gather(door, body, &mut whole, bytes_max)).await;
+    gathered.map_err(|_| {
+        let seconds = BODY_READ_MAX.as_secs();
+        ApiError::new(Code::Timeout, format!("the body was not there within {seconds} seconds"))
+    })??;
+    whole.finish()
+}
+
+/// Takes all of a body, as long as there is room for it.
+async fn gather(door: &Door, mut body: Body, whole: &mut Whole, bytes_max: usize) -> Result<(), ApiError> {
+    let mut room: Option<SemaphorePermit<'_>> = None;
+    let mut sent = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::malformed(format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        sent += data.len();
+        if sent > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        let held = whole.push(&data)?;
+        let more = held.saturating_sub(room.as_ref().map_or(0, SemaphorePermit::num_permits));
+        let permit = door.bodies().try_acquire_many(more as u32).map_err(|_| {
+            ApiError::new(Code::Busy, "too many bodies are being read; try again").retry_after(BUSY_RETRY)
+        })?;
+        match &mut room {
+            Some(room) => room.merge(permit),
+            None => room = Some(permit),
+        }
+    }
+    Ok(())
+}
+
+fn too_large(bytes_max: usize) -> ApiError {
+    ApiError::new(Code::TooLarge, format!("the body may have at most {bytes_max} bytes"))
+}
+
+/// Whether the body is compressed with gzip; an error where it is encoded in another way.
+fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiError> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let Some(first) = encodings.next() else { return Ok(false) };
+    let encoding = String::from_utf8_lossy(first.as_bytes());
+    match encoding.trim().to_ascii_lowercase().as_str() {
+        "identity" if encodings.next().is_none() => Ok(false),
+        "gzip" | "x-gzip" if encodings.next().is_none() => Ok(true),
+        _ => {
+            let detail = format!("Content-Encoding {encoding:?} is not taken; send the body as it is, or in gzip");
+            Err(ApiError::new(Code::UnsupportedMedia, detail))
         }
     }
 }
 
-/// Refuses compressed bodies: what they unfold to has no size that could be bounded by looking at them.
-fn refuse_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|encoding| String::from_utf8_lossy(encoding.as_bytes()));
-    match encoding {
-        Some(encoding) if !encoding.trim().eq_ignore_ascii_case("identity") => {
-            let detail = format!("Content-Encoding {encoding:?} is not taken; send the body as it is");
-            Err(ApiError::new(Code::UnsupportedMedia, detail))
-        }
-        _ => Ok(()),
+/// What has come of a body.
+enum Whole {
+    Plain(Bounded),
+    Gzip(Box<GzDecoder<Bounded>>),
+}
+
+/// Bytes, so many and no more.
+struct Bounded {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    is_full: bool,
+}
+
+impl Bounded {
+    fn new(bytes_max: usize) -> Self {
+        Self { bytes: Vec::new(), bytes_max, is_full: false }
     }
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.bytes_max.saturating_sub(self.bytes.len()) {
+            self.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Whole {
+    fn gzip(bytes_max: usize) -> Self {
+        Self::Gzip(Box::new(GzDecoder::new(Bounded::new(bytes_max))))
+    }
+
+    /// Takes a piece; gives how many bytes there are now.
+    fn push(&mut self, piece: &[u8]) -> Result<usize, ApiError> {
+        let (written, bounded) = match self {
+            Self::Plain(bounded) => (io::Write::write_all(bounded, piece), &*bounded),
+            Self::Gzip(decoder) => (io::Write::write_all(decoder, piece), decoder.get_ref()),
+        };
+        written.map_err(|error| refused(&error, bounded)).map(|()| bounded.bytes.len())
+    }
+
+    /// All of it.
+    fn finish(self) -> Result<Bytes, ApiError> {
+        match self {
+            Self::Plain(bounded) => Ok(bounded.bytes.into()),
+            Self::Gzip(mut decoder) => {
+                let finished = decoder.try_finish();
+                let bounded = decoder.get_mut();
+                match finished {
+                    Ok(()) => Ok(std::mem::take(&mut bounded.bytes).into()),
+                    Err(error) => Err(refused(&error, bounded)),
+                }
+            }
+        }
+    }
+}
+
+fn refused(error: &io::Error, bounded: &Bounded) -> ApiError {
+    if bounded.is_full {
+        return too_large(bounded.bytes_max);
+    }
+    ApiError::malformed(format!("the body is not gzip, though `Content-Encoding` says so: {error}"))
 }
 
 /// The media type of a body, lower-case and without parameters; empty where none is given.
@@ -78,21 +183,79 @@ pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TestDoor;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    async fn read(pairs: &[(&'static str, &'static str)], body: Vec<u8>, bytes_max: usize) -> Result<Bytes, Code> {
+        let door = TestDoor::open();
+        super::read(&door.door, &headers(pairs), Body::from(body), bytes_max).await.map_err(|error| error.code())
+    }
+
     #[tokio::test]
     async fn bodies_are_bounded_announced_or_not() {
-        let read = async |pairs: &[(&'static str, &'static str)], body: &'static str| {
-            super::read(&headers(pairs), Body::from(body), 4).await.map_err(|error| error.code())
-        };
-        assert_eq!(read(&[], "four").await, Ok(Bytes::from("four")));
-        assert_eq!(read(&[], "fives").await, Err(Code::TooLarge));
-        assert_eq!(read(&[("content-length", "5")], "").await, Err(Code::TooLarge));
-        assert_eq!(read(&[("content-encoding", "gzip")], "x").await, Err(Code::UnsupportedMedia));
-        assert_eq!(read(&[("content-encoding", "Identity")], "x").await, Ok(Bytes::from("x")));
+        assert_eq!(read(&[], b"four".into(), 4).await, Ok(Bytes::from("four")));
+        assert_eq!(read(&[], b"fives".into(), 4).await, Err(Code::TooLarge));
+        assert_eq!(read(&[("content-length", "5")], Vec::new(), 4).await, Err(Code::TooLarge));
+        assert_eq!(read(&[("content-encoding", "br")], b"x".into(), 4).await, Err(Code::UnsupportedMedia));
+        let twice = [("content-encoding", "gzip"), ("content-encoding", "gzip")];
+        assert_eq!(read(&twice, b"x".into(), 4).await, Err(Code::UnsupportedMedia));
+        assert_eq!(read(&[("content-encoding", "Identity")], b"x".into(), 4).await, Ok(Bytes::from("x")));
+    }
+
+    #[tokio::test]
+    async fn gzip_is_taken_and_a_bomb_goes_no_further_than_the_limit() {
+        let pairs = [("content-encoding", "gzip")];
+        assert_eq!(read(&pairs, gzip(b"four"), 100).await, Ok(Bytes::from("four")));
+        let bomb = gzip(&vec![0; 10 << 20]);
+        assert!(bomb.len() < 20_000);
+        assert_eq!(read(&pairs, bomb, 20_000).await, Err(Code::TooLarge));
+        assert_eq!(read(&pairs, b"not gzip at all".into(), 100).await, Err(Code::Malformed));
+        let mut cut = gzip(b"something that goes on");
+        cut.truncate(20);
+        assert_eq!(read(&pairs, cut, 100).await, Err(Code::Malformed));
+        let mut more = gzip(b"four");
+        more.extend_from_slice(b"and more");
+        assert_eq!(read(&pairs, more, 100).await, Err(Code::Malformed));
+    }
+
+    #[tokio::test]
+    async fn bodies_that_find_no_room_are_told_to_come_back() {
+        let door = TestDoor::open();
+        let all = door.door.bodies().try_acquire_many(crate::limits::BODIES_BYTES_MAX as u32).unwrap();
+        let answer = door.post("/channels/a", "x").await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after").as_str()), (503, "1"));
+        assert_eq!(answer.problem().await["code"], "busy");
+        drop(all);
+        assert_eq!(door.post("/channels/a", "x").await.status.as_u16(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_announces_nothing_and_goes_on_is_refused_early() {
+        struct Endless(u64);
+        impl http_body::Body for Endless {
+            type Data = Bytes;
+            type Error = std::convert::Infallible;
+            fn poll_frame(
+                mut self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+                self.0 += 1;
+                assert!(self.0 < 100, "it is read on");
+                std::task::Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(&[b'x'; 1000])))))
+            }
+        }
+        let door = TestDoor::open();
+        let error = super::read(&door.door, &HeaderMap::new(), Body::new(Endless(0)), 10_000).await.unwrap_err();
+        assert_eq!(error.code(), Code::TooLarge);
     }
 
     #[tokio::test(start_paused = true)]
@@ -108,7 +271,8 @@ mod tests {
                 std::task::Poll::Pending
             }
         }
-        let error = read(&HeaderMap::new(), Body::new(Endless), 4).await.unwrap_err();
+        let door = TestDoor::open();
+        let error = super::read(&door.door, &HeaderMap::new(), Body::new(Endless), 4).await.unwrap_err();
         assert_eq!(error.code(), Code::Timeout);
     }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 mod byte_size;
 mod drain;
 mod error;
+mod http;
 mod keys;
 mod reference;
 mod rule;
@@ -25,6 +26,7 @@ mod tls;
 pub use self::byte_size::ByteSize;
 pub use self::drain::DrainConfig;
 pub use self::error::ConfigError;
+pub use self::http::HttpConfig;
 pub use self::keys::{Key, changed, keys};
 pub use self::reference::reference;
 pub use self::rule::{HistoryConfig, RuleConfig};
@@ -47,6 +49,8 @@ pub struct Config {
     pub door: DoorConfig,
     /// What a stop does with those who are there.
     pub drain: DrainConfig,
+    /// How HTTP is spoken.
+    pub http: HttpConfig,
     /// Where events are kept.
     pub storage: StorageConfig,
     /// What holds for all streams.
@@ -65,6 +69,7 @@ impl Default for Config {
             listen: vec![Listen::Localhost(PORT)],
             door: DoorConfig::default(),
             drain: DrainConfig::default(),
+            http: HttpConfig::default(),
             storage: StorageConfig::default(),
             streams: StreamsConfig::default(),
             tls: TlsConfig::default(),
@@ -85,6 +90,7 @@ impl Config {
         }
         self.storage.check()?;
         self.streams.check()?;
+        self.http.check()?;
         self.tls.check()?;
         self.drain.check()
     }

@@ -31,6 +31,8 @@ pub(crate) struct Entrance {
     pub(crate) tls: Option<Tls>,
     /// What is counted of connections.
     pub(crate) counts: Arc<Counts>,
+    /// Requests open at a time on one HTTP/2 connection.
+    pub(crate) http2_streams_max: u32,
 }
 
 /// Serves a connection until it ends, or until a stream gets its socket. Once `stopped`, what is being answered is finished
@@ -39,23 +41,22 @@ pub(crate) struct Entrance {
 /// The ways are boxed, so that each connection takes no more memory than its own way needs.
 pub(crate) async fn serve(socket: TcpStream, entrance: Entrance, mut stopped: Stopped) {
     let io = Watched::new(socket);
-    let Entrance { app, tls, counts } = entrance;
-    match tls {
-        None => Box::pin(plain(io, app, counts, &mut stopped)).await,
-        Some(tls) => Box::pin(encrypted(io, tls, app, counts, &mut stopped)).await,
+    match entrance.tls.clone() {
+        None => Box::pin(plain(io, entrance, &mut stopped)).await,
+        Some(tls) => Box::pin(encrypted(io, tls, entrance, &mut stopped)).await,
     }
 }
 
 /// A connection that is not encrypted.
-async fn plain(mut io: Watched, app: Router, counts: Arc<Counts>, stopped: &mut Stopped) {
+async fn plain(mut io: Watched, entrance: Entrance, stopped: &mut Stopped) {
     let is_http2 = tokio::select! {
         is_http2 = tokio::time::timeout(HEAD_READ_MAX, io.speaks_http2()) => is_http2,
         () = stopped.wait() => return,
     };
     match is_http2 {
-        Ok(Ok(true)) => Box::pin(http2::serve(io, app, &counts, stopped)).await,
+        Ok(Ok(true)) => Box::pin(http2::serve(io, entrance, stopped)).await,
         Ok(Ok(false)) => {
-            let is_unsent = io.is_unsent();
+            let (is_unsent, app) = (io.is_unsent(), entrance.app);
             if let Some(Taken { io, reservation, head }) = Box::pin(http1::serve(io, is_unsent, app, stopped)).await {
                 match io.into_socket().into_std() {
                     Ok(socket) => reservation.into_socket(socket, &head),
@@ -69,19 +70,19 @@ async fn plain(mut io: Watched, app: Router, counts: Arc<Counts>, stopped: &mut 
 }
 
 /// A connection that is encrypted.
-async fn encrypted(io: Watched, tls: Tls, app: Router, counts: Arc<Counts>, stopped: &mut Stopped) {
+async fn encrypted(io: Watched, tls: Tls, entrance: Entrance, stopped: &mut Stopped) {
     let is_unsent = io.is_unsent();
     let shaken = tokio::select! {
-        shaken = Box::pin(tls.shake_hands(io, &counts)) => shaken,
+        shaken = Box::pin(tls.shake_hands(io, &entrance.counts)) => shaken,
         () = stopped.wait() => return,
     };
     let Some(io) = shaken else { return };
     // What the handshake needed is the acceptor's no more.
     drop(tls);
     if io.get_ref().1.alpn_protocol() == Some(crate::tls::HTTP2) {
-        return Box::pin(http2::serve(io, app, &counts, stopped)).await;
+        return Box::pin(http2::serve(io, entrance, stopped)).await;
     }
-    if let Some(Taken { io, reservation, head }) = Box::pin(http1::serve(io, is_unsent, app, stopped)).await {
+    if let Some(Taken { io, reservation, head }) = Box::pin(http1::serve(io, is_unsent, entrance.app, stopped)).await {
         Box::pin(encrypted::deliver(io, reservation.into_stream(), head)).await;
     }
 }

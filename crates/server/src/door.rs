@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use crate::counts::Counts;
 use crate::error::{ApiError, Code};
 use crate::host::{Host, Origin};
-use crate::limits::READS_MAX;
+use crate::limits::{BODIES_BYTES_MAX, READS_MAX};
 
 /// Who may come through the door.
 ///
@@ -74,6 +74,8 @@ struct Shared {
     counts: Arc<Counts>,
     /// Bounds the reads that block a thread.
     reads: Arc<Semaphore>,
+    /// Bounds the bytes of bodies that are being read.
+    bodies: Semaphore,
     /// Counts from when the door was made.
     clock: SystemClock,
 }
@@ -82,8 +84,17 @@ impl Door {
     pub(crate) fn new(hub: Hub, config: DoorConfig) -> Self {
         let refusals = Code::ALL.iter().map(|_| AtomicU64::new(0)).collect();
         let reads = Arc::new(Semaphore::new(READS_MAX));
+        let bodies = Semaphore::new(BODIES_BYTES_MAX);
         let config = RwLock::new(Arc::new(config));
-        Self(Arc::new(Shared { hub, config, refusals, counts: Arc::default(), reads, clock: SystemClock::default() }))
+        Self(Arc::new(Shared {
+            hub,
+            config,
+            refusals,
+            counts: Arc::default(),
+            reads,
+            bodies,
+            clock: SystemClock::default(),
+        }))
     }
 
     /// The hub behind the door.
@@ -122,6 +133,11 @@ impl Door {
     /// What happened to connections so far.
     pub(crate) fn counts(&self) -> &Arc<Counts> {
         &self.0.counts
+    }
+
+    /// Room for the bytes of bodies that are being read.
+    pub(crate) fn bodies(&self) -> &Semaphore {
+        &self.0.bodies
     }
 
     /// Reads from the hub what may have to come from disk, on a thread that may block.

@@ -80,6 +80,8 @@ codes! {
     Internal: "internal", INTERNAL_SERVER_ERROR, "Something went wrong";
     /// The hub has as many streams as it may have.
     Full: "full", SERVICE_UNAVAILABLE, "The hub is full";
+    /// So many bodies are being read that there is no room for this one.
+    Busy: "busy", SERVICE_UNAVAILABLE, "The hub has too much to read";
     /// The hub is stopping; it or another one will be back.
     Draining: "draining", SERVICE_UNAVAILABLE, "The hub is stopping";
     /// The log takes no events: it is closing.

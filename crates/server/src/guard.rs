@@ -5,7 +5,7 @@
 //! It knows nothing of users: what an identified client may do is asked further in.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -14,10 +14,19 @@ use crate::error::{ApiError, Code, Refused};
 use crate::host::{Authority, Host, Origin};
 use crate::limits::{HEAD_BYTES_MAX, PREFLIGHT_AGE, URL_BYTES_MAX};
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
-const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("Content-Type, Idempotency-Key, Last-Event-ID, Authorization, Cache-Control");
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("Allow, ETag, Retry-After");
+/// Also those that no path has yet: a page then reads the 405, which a refused preflight would hide from it.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Authorization, Cache-Control, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, \
+     Traceparent, Tracestate, X-Request-Id",
+);
+const EXPOSED_HEADERS: HeaderValue =
+    HeaderValue::from_static("Allow, ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id");
+
+/// A page that the public web served asks whether it may reach a server in a private network (a draft, "Private Network
+/// Access"; Chromium asked so for some versions, and others may).
+const ASKS_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOWS_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 /// Where a request comes from, as far as browsers say it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +47,7 @@ pub(crate) async fn guard(State(door): State<Door>, request: Request, next: Next
     let from = origin_of(request.headers(), host.as_ref().ok(), &config);
     let answer = match host.and_then(|host| admit(&host, &from, uri.path(), &config)) {
         Err(error) => error.into_response(),
-        Ok(()) if is_preflight(&method, request.headers()) => preflight(),
+        Ok(()) if is_preflight(&method, request.headers()) => preflight(request.headers()),
         Ok(()) => next.run(request).await,
     };
     if let Some(Refused(code)) = answer.extensions().get() {
@@ -84,8 +93,10 @@ fn origin_of(headers: &HeaderMap, host: Option<&Authority>, config: &DoorConfig)
     let Some(value) = origins.next() else { return From::Nobody };
     let text = value.to_str().unwrap_or_default();
     let is_allowed = config.allow_origins.iter().any(|allowed| allowed == text);
+    // A developer's pages may use a developer's hub. A hub with a name may be any user's, who may have anything on loopback.
     let is_near = Origin::parse(text)
-        .is_some_and(|origin| origin.host.is_loopback() || host.is_some_and(|host| origin.is_same(host)));
+        .zip(host)
+        .is_some_and(|(origin, host)| (origin.host.is_loopback() && host.host.is_loopback()) || origin.is_same(host));
     if origins.next().is_none() && (is_allowed || is_near) { From::Friend(value.clone()) } else { From::Foreigner }
 }
 
@@ -116,13 +127,17 @@ fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-fn preflight() -> Response {
+fn preflight(asked: &HeaderMap) -> Response {
     let headers = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS),
         (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_AGE.as_secs())),
     ];
-    (StatusCode::NO_CONTENT, headers).into_response()
+    let mut answer = (StatusCode::NO_CONTENT, headers).into_response();
+    if asked.contains_key(ASKS_PRIVATE_NETWORK) {
+        answer.headers_mut().insert(ALLOWS_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+    }
+    answer
 }
 
 /// Gives an answer the headers that every answer has.
@@ -197,6 +212,11 @@ mod tests {
             ("hub.example", "https://www.example", "/events", &listed, Ok(())),
             ("hub.example", "https://www.example:8443", "/events", &listed, foreign),
             ("hub.example", "http://www.example", "/events", &listed, foreign),
+            ("hub.example", "https://www.example.", "/events", &listed, foreign),
+            ("hub.example", "https://xwww.example", "/events", &listed, foreign),
+            ("hub.example", "https://www.example.evil.example", "/events", &listed, foreign),
+            ("hub.example", "http://localhost:3000", "/events", &listed, foreign),
+            ("localhost", "http://localhost:3000", "/events", &listed, Ok(())),
         ] {
             assert_eq!(verdict(host, Some(origin), path, config), expected, "{origin} to {host}");
         }
@@ -212,6 +232,31 @@ mod tests {
             assert_eq!(answer.header("access-control-allow-credentials"), "true");
             assert_eq!(answer.header("vary"), "Origin");
         }
+    }
+
+    #[tokio::test]
+    async fn a_listed_page_gets_what_it_needs_with_credentials_also_on_streams_and_refusals() {
+        let door = TestDoor::open();
+        let listed = "https://www.example.com";
+        door.door.reload(DoorConfig { allow_origins: vec![listed.into()], ..DoorConfig::default() });
+        for (method, path, status) in [
+            ("GET", "/events?channel=a", 200),
+            ("POST", "/channels/a", 200),
+            ("DELETE", "/channels/a", 405),
+            ("GET", "/history?channel=", 400),
+            ("POST", "/publish", 400),
+        ] {
+            let answer = door.request(method, path, &[("origin", listed)], "").await;
+            assert_eq!(answer.status.as_u16(), status, "{method} {path}");
+            assert_eq!(answer.header("access-control-allow-origin"), listed, "echoed, never `*`");
+            assert_eq!(answer.header("access-control-allow-credentials"), "true");
+            let exposed = answer.header("access-control-expose-headers");
+            assert!(["Retry-After", "RateLimit", "Allow"].iter().all(|name| exposed.contains(name)), "{exposed}");
+            assert!(answer.headers.get_all("vary").iter().any(|value| value == "Origin"));
+        }
+        let answer = door.get("/channels/a").await;
+        assert_eq!(answer.header("access-control-allow-origin"), "", "who is no page is told nothing of pages");
+        assert_eq!(answer.header("vary"), "Origin", "but caches are");
     }
 
     #[tokio::test]
@@ -231,10 +276,22 @@ mod tests {
         let asks = |origin| [("origin", origin), ("access-control-request-method", "POST")];
         let answer = door.request("OPTIONS", "/channels/a", &asks("http://localhost:3000"), "").await;
         assert_eq!(answer.status.as_u16(), 204);
-        assert!(answer.header("access-control-allow-headers").contains("Last-Event-ID"));
-        assert!(answer.header("access-control-allow-methods").contains("POST"));
+        let headers = answer.header("access-control-allow-headers");
+        for name in ["Last-Event-ID", "Authorization", "Content-Type", "Idempotency-Key"] {
+            assert!(headers.contains(name), "{name}");
+        }
+        let methods = answer.header("access-control-allow-methods");
+        assert!(["POST", "PUT", "PATCH", "DELETE"].iter().all(|method| methods.contains(method)), "{methods}");
+        assert_eq!(answer.header("access-control-allow-credentials"), "true");
+        assert_eq!(answer.header("access-control-max-age"), "7200");
+        assert_eq!(answer.header("access-control-allow-private-network"), "");
+        let mut asks_more = asks("http://localhost:3000").to_vec();
+        asks_more.push(("access-control-request-private-network", "true"));
+        let answer = door.request("OPTIONS", "/channels/a", &asks_more, "").await;
+        assert_eq!(answer.header("access-control-allow-private-network"), "true");
         let answer = door.request("OPTIONS", "/channels/a", &asks("https://evil.example"), "").await;
         assert_eq!(answer.status.as_u16(), 403);
+        assert_eq!(answer.header("access-control-allow-methods"), "");
     }
 
     #[tokio::test]

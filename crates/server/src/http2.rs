@@ -19,28 +19,24 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt as _;
 
-use crate::counts::Counts;
+use crate::connection::Entrance;
 use crate::exchanges::{Due, Exchanges, PacedBody};
 use crate::limits::{
     HEAD_BYTES_MAX, HTTP2_CONNECTION_WINDOW, HTTP2_PING_INTERVAL, HTTP2_PING_WAIT_MAX, HTTP2_RESETS_MAX,
-    HTTP2_SEND_BYTES_MAX, HTTP2_STREAM_WINDOW, HTTP2_STREAMS_MAX,
+    HTTP2_SEND_BYTES_MAX, HTTP2_STREAM_WINDOW,
 };
 use crate::stop::Stopped;
 
 /// Serves a connection until it ends. Once `stopped`, the client is told to open nothing more (GOAWAY), and what is open is
 /// finished.
-pub(crate) async fn serve<I: AsyncRead + AsyncWrite + Unpin>(
-    io: I,
-    app: Router,
-    counts: &Counts,
-    stopped: &mut Stopped,
-) {
+pub(crate) async fn serve<I: AsyncRead + AsyncWrite + Unpin>(io: I, entrance: Entrance, stopped: &mut Stopped) {
+    let Entrance { app, counts, http2_streams_max, .. } = entrance;
     counts.http2_connections.add();
     let exchanges = Exchanges::default();
     let mut connection = std::pin::pin!(
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .max_concurrent_streams(http2_streams_max)
             .initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_header_list_size(HEAD_BYTES_MAX as u32)

@@ -37,6 +37,7 @@ mod encrypted;
 mod error;
 mod exchanges;
 mod guard;
+mod gzip;
 mod handover;
 mod host;
 mod http1;
@@ -57,7 +58,7 @@ mod tls;
 mod watched;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 /// The engine.
 pub use fanfare_hub as hub;
 use fanfare_hub::Hub;
@@ -68,6 +69,7 @@ pub use crate::error::{ApiError, Code};
 pub use crate::listener::{Listen, ListenError};
 pub use crate::tls::TlsError;
 
+use crate::config::HttpConfig;
 use crate::door::Door;
 
 /// The hub's interface as routes, to be merged into an application of one's own. It answers to loopback names only; see
@@ -86,6 +88,8 @@ pub fn router_with(hub: Hub, config: DoorConfig) -> Router {
 }
 
 /// The whole of the binary's application: the interface, the page, and an answer for all other paths.
-pub(crate) fn app(door: Door) -> Router {
-    routes::api().merge(routes::page()).layer(from_fn_with_state(door.clone(), guard::guard)).with_state(door)
+pub(crate) fn app(door: Door, http: &HttpConfig) -> Router {
+    let routes = routes::api().merge(routes::page());
+    let routes = if http.gzip { routes.layer(from_fn(gzip::gzip)) } else { routes };
+    routes.layer(from_fn_with_state(door.clone(), guard::guard)).with_state(door)
 }

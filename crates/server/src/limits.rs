@@ -78,6 +78,19 @@ pub const HTTP2_PING_WAIT_MAX: Duration = Duration::from_secs(20);
 /// How long an HTTP/2 connection may be without a request. Longer than people pause between two pages.
 pub const HTTP2_IDLE_MAX: Duration = Duration::from_mins(2);
 
+/// Shortest answer that is compressed (1 KiB). A shorter one fits one packet anyway.
+pub const GZIP_BYTES_MIN: u64 = 1024;
+
+/// Longest answer that is compressed without a thread for it (64 KiB, less than a millisecond).
+pub const GZIP_IN_PLACE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of request bodies that are being read, of all connections together (256 MiB). One HTTP/2 connection alone could
+/// otherwise send 128 batches at a time.
+pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// When a publisher shall come back whose body found no room.
+pub const BUSY_RETRY: Duration = Duration::from_secs(1);
+
 /// Unsent bytes that the kernel holds for a connection (32 KiB), so that lag stays in the log, which is shared.
 pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 

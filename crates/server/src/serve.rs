@@ -70,7 +70,12 @@ impl Server {
         let listeners = listener::bind(&config.listen, config.door.allow_anyone)?;
         let hub = open(config.storage.folder.clone(), config.hub()?).await?;
         let door = Door::new(hub.clone(), config.door.clone());
-        let entrance = Entrance { app: crate::app(door.clone()), tls: tls.clone(), counts: Arc::clone(door.counts()) };
+        let entrance = Entrance {
+            app: crate::app(door.clone(), &config.http),
+            tls: tls.clone(),
+            counts: Arc::clone(door.counts()),
+            http2_streams_max: config.http.http2_streams_max,
+        };
         let urls = listener::urls(&listeners, tls.is_some());
 
         let (stop, stopped) = stop();

@@ -8,11 +8,13 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::config::HttpConfig;
 use crate::door::{Door, DoorConfig};
 
 /// A hub with its door, on a folder that goes with it.
 pub(crate) struct TestDoor {
     pub(crate) hub: Hub,
+    pub(crate) door: Door,
     router: Router,
     _folder: tempfile::TempDir,
 }
@@ -34,7 +36,8 @@ impl TestDoor {
     pub(crate) fn with(config: HubConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::open_with(folder.path(), HubConfig { shards: 1, ..config }).unwrap();
-        Self { router: crate::app(Door::new(hub.clone(), DoorConfig::default())), hub, _folder: folder }
+        let door = Door::new(hub.clone(), DoorConfig::default());
+        Self { router: crate::app(door.clone(), &HttpConfig::default()), hub, door, _folder: folder }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -68,6 +71,11 @@ impl Answer {
 
     pub(crate) async fn text(self) -> String {
         String::from_utf8(self.body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    /// The body as it is.
+    pub(crate) async fn bytes(self) -> bytes::Bytes {
+        self.body.collect().await.unwrap().to_bytes()
     }
 
     /// The JSON of an answer that must be a success.

@@ -25,6 +25,7 @@ use crate::limits::{TLS_BUFFER_BYTES_MAX, TLS_HANDSHAKE_MAX, TLS_HANDSHAKES_MAX,
 use crate::stop::Stopped;
 use crate::tls::files::Stamp;
 pub use crate::tls::files::TlsError;
+pub(crate) use crate::tls::files::certificates;
 use crate::watched::Watched;
 
 /// ALPN's names of what is spoken within TLS (RFC 7301).

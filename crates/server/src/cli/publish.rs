@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::header;
 use tokio::io::AsyncReadExt;
 
-use crate::client::{Exchange, ServerUrl};
+use crate::client::{Exchange, Remote};
 
 /// Largest answer that is read: a receipt or a problem, and much room.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -42,13 +42,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
-    /// The server
-    #[arg(long, default_value = "http://localhost:8080")]
-    url: ServerUrl,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { channel, data, event, json, idempotency_key, url } = arguments;
+    let Arguments { channel, data, event, json, idempotency_key, remote } = arguments;
+    let url = remote.client()?;
     let data = match data {
         Some(data) if data != "-" => data.into_bytes(),
         None if std::io::stdin().is_terminal() => bail!("there is no data: give it, or `-` to type it"),

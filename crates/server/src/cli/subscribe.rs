@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncWriteExt, Stdout};
 
 use super::publish::{detail_of, read_answer};
-use crate::client::{Exchange, ServerUrl};
+use crate::client::{Client, Exchange, Remote};
 
 /// How long to wait before coming back, until the server says otherwise.
 const RETRY: Duration = Duration::from_secs(3);
@@ -49,9 +49,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// The server
-    #[arg(long, default_value = "http://localhost:8080")]
-    url: ServerUrl,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 fn since(text: &str) -> Result<String, String> {
@@ -59,8 +58,10 @@ fn since(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { channel, pattern, since, json, remote } = arguments;
     let mut listener = Listener {
-        arguments,
+        asked: Asked { channel, pattern, since, json },
+        url: remote.client()?,
         last_event_id: String::new(),
         retry: RETRY,
         failures: 0,
@@ -81,9 +82,19 @@ enum Cut {
     Done,
 }
 
+/// What the command line asks for.
+struct Asked {
+    channel: Vec<String>,
+    pattern: Vec<String>,
+    since: Option<String>,
+    json: bool,
+}
+
 /// What lasts from one connection to the next.
 struct Listener {
-    arguments: Arguments,
+    asked: Asked,
+    /// The server.
+    url: Client,
     /// Where to go on; empty at first.
     last_event_id: String,
     /// What the server said last.
@@ -111,7 +122,7 @@ impl Listener {
 
     /// Opens a stream and reads it to its end.
     async fn connect(&mut self) -> anyhow::Result<Cut> {
-        let url = self.arguments.url.clone();
+        let url = self.url.clone();
         let exchange = match url.send(self.request()?).await {
             Ok(exchange) => exchange,
             Err(error) => return Ok(Cut::Again(format!("no answer from {url}: {error:#}"))),
@@ -138,12 +149,12 @@ impl Listener {
     }
 
     fn request(&self) -> anyhow::Result<hyper::Request<Full<Bytes>>> {
-        let Arguments { channel, pattern, since, json, url } = &self.arguments;
+        let Asked { channel, pattern, since, json } = &self.asked;
         let mut query: Vec<(&str, &str)> = channel.iter().map(|name| ("channel", name.as_str())).collect();
         query.extend(pattern.iter().map(|text| ("pattern", text.as_str())));
         query.extend(since.iter().map(|since| ("since", since.as_str())));
         query.extend([("as", if *json { "json" } else { "raw" }), ("errors", "status")]);
-        let mut request = url.request("GET", "/events", &query).header(header::ACCEPT, "text/event-stream");
+        let mut request = self.url.request("GET", "/events", &query).header(header::ACCEPT, "text/event-stream");
         if !self.last_event_id.is_empty() {
             request = request.header("last-event-id", &self.last_event_id);
         }
@@ -186,7 +197,7 @@ impl Listener {
                     self.silence_max = Duration::try_from_secs_f64(heartbeat * 3.0).unwrap_or(SILENCE_MAX);
                 }
                 let resumed = data.get("resumed").and_then(Value::as_bool).unwrap_or_default();
-                eprintln!("listening to {}{}", self.arguments.url, if resumed { ", from where it was" } else { "" });
+                eprintln!("listening to {}{}", self.url, if resumed { ", from where it was" } else { "" });
                 None
             }
             "fanfare.gap" => {

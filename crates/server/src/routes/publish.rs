@@ -83,7 +83,7 @@ pub(crate) async fn publish(
         body::expect_json(&essence)?;
     }
     let key = idempotency_key(&headers)?;
-    let body = body::read(&headers, body, PUBLISH_BODY_BYTES_MAX).await?;
+    let body = body::read(&door, &headers, body, PUBLISH_BODY_BYTES_MAX).await?;
     if !lines && body.trim_ascii_start().first() != Some(&b'[') {
         return one(&door, &body, key).await.map(IntoResponse::into_response);
     }

@@ -55,7 +55,7 @@ async fn publish(
 ) -> Result<Json<Receipt>, ApiError> {
     let content_type = content_type(headers)?;
     // A copy of its own: what was read is a part of the connection's buffer, which would stay in memory with the event.
-    let data = Bytes::copy_from_slice(&body::read(headers, body, RAW_BODY_BYTES_MAX).await?);
+    let data = Bytes::copy_from_slice(&body::read(door, headers, body, RAW_BODY_BYTES_MAX).await?);
     let mut event = Event::text(data);
     if let Some(content_type) = content_type {
         event = event.typed(content_type);

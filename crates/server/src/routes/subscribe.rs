@@ -94,7 +94,7 @@ pub(crate) async fn subscribe(
 ) -> Result<Response, ApiError> {
     Query::parse(query.as_deref(), &[])?;
     body::expect_json(&body::essence(&headers))?;
-    let body = body::read(&headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
+    let body = body::read(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
     let (subscribe, errors) = asked(&body, &headers)?;
     open(&door, subscribe, errors, handover)
 }

@@ -29,7 +29,8 @@ fn cases() -> Vec<Case<'static>> {
         ("POST", "/channels/a?ttl=0", &[], b"x", 400, "malformed", "ttl"),
         ("POST", "/channels/a", &[], b"a\xffb", 400, "not_utf8", "byte 1"),
         ("POST", "/channels/a", JSON, b"{\"a\":", 400, "bad_json", "JSON"),
-        ("POST", "/channels/a", &[("Content-Encoding", "gzip")], b"x", 415, "unsupported_media", "Encoding"),
+        ("POST", "/channels/a", &[("Content-Encoding", "br")], b"x", 415, "unsupported_media", "Encoding"),
+        ("POST", "/channels/a", &[("Content-Encoding", "gzip")], b"x", 400, "malformed", "not gzip"),
         (
             "POST",
             "/channels/a",

@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{Address, Hub, folder};
+use crate::harness::{Address, Hub, binary, folder};
 use crate::secure::{Http2, Pair};
 
 const EVENTS: &str = "GET /events?channel=a HTTP/1.1\r\nHost: localhost\r\n";
@@ -95,6 +96,32 @@ fn who_speaks_plain_http_to_a_tls_port_is_told() {
     let _ = socket.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 400") && answer.ends_with("needs https://"), "{answer}");
     assert_eq!(stats(&hub, &certificate)["connections"]["tls_failed"], 1);
+}
+
+#[test]
+fn the_command_line_publishes_and_subscribes_over_tls() {
+    let (data, files) = (folder(), folder());
+    let certificate = Pair::make(files.path());
+    let hub = Hub::start_with(data.path(), &certificate.arguments());
+    let url = format!("https://localhost:{}", hub.addr().port());
+    let run = |arguments: &[&str]| Command::new(binary()).args(arguments).args(["--url", &url]).output().unwrap();
+    let trust = ["--ca", certificate.certificate.to_str().unwrap()];
+    let published = run(&[&["publish", "a", "hello"][..], &trust].concat());
+    assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
+    let foreign = run(&["publish", "a", "hello"]);
+    assert!(!foreign.status.success(), "nobody vouches for that certificate");
+    let mut subscriber = Command::new(binary())
+        .args(["subscribe", "a", "--since", "start", "--url", &url])
+        .args(trust)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut heard = [0; 6];
+    subscriber.stdout.take().unwrap().read_exact(&mut heard).unwrap();
+    subscriber.kill().unwrap();
+    subscriber.wait().unwrap();
+    assert_eq!(&heard, b"hello\n");
 }
 
 #[test]
