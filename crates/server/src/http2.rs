@@ -103,3 +103,78 @@ impl Service<Request<Incoming>> for Paced {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use bytes::Bytes;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::counts::Counts;
+    use crate::limits::{HTTP2_IDLE_MAX, HTTP2_STREAMS_MAX, WRITE_STALL_MAX};
+
+    /// Serves a client with such windows; gives what was counted once the connection has ended, and after how long.
+    async fn served(window: u32, path: &'static str) -> (std::sync::Arc<Counts>, std::time::Duration) {
+        let app = Router::new()
+            .route("/long", get(async || "x".repeat(1 << 20)))
+            .route("/silent", get(async || Body::new(Silent)));
+        let counts = std::sync::Arc::<Counts>::default();
+        let http2_streams_max = HTTP2_STREAMS_MAX;
+        let entrance = Entrance { app, tls: None, counts: counts.clone(), http2_streams_max };
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let (_stop, mut stopped) = crate::stop::stop();
+        let began = Instant::now();
+        let asking = async {
+            let mut builder = h2::client::Builder::new();
+            let (mut requests, connection) =
+                builder.initial_window_size(window).handshake::<_, Bytes>(client).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let request = Request::builder().uri(format!("http://localhost{path}")).body(()).unwrap();
+            let (answer, _) = requests.send_request(request, true).unwrap();
+            // Held, and not read.
+            let answer = answer.await;
+            let _ = connection.await;
+            drop((answer, requests));
+        };
+        let serving = async {
+            serve(server, entrance, &mut stopped).await;
+            began.elapsed()
+        };
+        let ((), lasted) = tokio::join!(asking, serving);
+        (counts, lasted)
+    }
+
+    /// A stream to which nothing happens for some time.
+    struct Silent;
+
+    impl http_body::Body for Silent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_or_a_little_of_an_answer_loses_its_connection() {
+        for window in [0, 1, 1000] {
+            let (counts, lasted) = served(window, "/long").await;
+            assert_eq!(counts.http2_stalled.value(), 1);
+            assert!(lasted >= WRITE_STALL_MAX && lasted < 2 * WRITE_STALL_MAX, "{lasted:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_requests_ends_in_order_and_one_with_a_silent_stream_stays() {
+        let (counts, lasted) = served(0, "/nowhere").await;
+        assert_eq!((counts.http2_stalled.value(), counts.http2_broken.value()), (0, 0));
+        assert!(lasted >= HTTP2_IDLE_MAX && lasted < 2 * HTTP2_IDLE_MAX, "{lasted:?}");
+        let long = tokio::time::timeout(100 * HTTP2_IDLE_MAX, served(65_535, "/silent")).await;
+        assert!(long.is_err(), "it lasts");
+    }
+}

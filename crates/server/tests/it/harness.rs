@@ -87,6 +87,14 @@ impl Hub {
         Self { child, addr: addr.parse().unwrap(), _output: output }
     }
 
+    /// What it holds of the machine's memory (`VmRSS`), or held at most (`VmHWM`), in bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn memory_bytes(&self, which: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Ends it as a power cut would, for the process.
     pub(crate) fn kill9(&mut self) {
         self.child.kill().unwrap();

@@ -15,6 +15,8 @@ mod gap;
 mod harness;
 mod http;
 mod http2;
+#[cfg(target_os = "linux")]
+mod http2_abuse;
 mod publish;
 mod read;
 mod resume;
