@@ -4,10 +4,11 @@
 // on a connection of its own, so that a hub that went away leaves no half-dead connection behind.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { request as requestEncrypted } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,23 +39,27 @@ export class Hub {
   #port = 0;
   #folder = mkdtempSync(join(tmpdir(), 'fanfare-test-'));
   #log = '';
+  /** What makes it speak TLS: options of its command line. */
+  #tls = [];
 
   /**
    * A hub that runs, and is gone with its data once the test has ended.
    * @param {import('node:test').TestContext} test
+   * @param {{tls?: boolean}} [options]  with `tls` it has a certificate that it signed itself
    */
-  static async open(test) {
+  static async open(test, { tls = false } = {}) {
     const hub = new Hub();
     hubs.add(hub);
     test.after(() => hub.vanish());
     hub.#port = await freePort();
+    if (tls) hub.#tls = makeCertificate(hub.#folder);
     await hub.start();
     return hub;
   }
 
   /** Where browsers and publishers find it. */
   get url() {
-    return `http://localhost:${this.#port}`;
+    return `${this.#tls.length > 0 ? 'https' : 'http'}://localhost:${this.#port}`;
   }
 
   get port() {
@@ -64,14 +69,14 @@ export class Hub {
   /** Starts the process, for the first time or again: same port, same data. Returns once it accepts connections. */
   async start() {
     assert.equal(this.#child, null, 'the hub runs already');
-    const options = ['--listen', `localhost:${this.#port}`, '--data', join(this.#folder, 'data')];
+    const options = ['--listen', `localhost:${this.#port}`, '--data', join(this.#folder, 'data'), ...this.#tls];
     const child = spawn(BINARY, options, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     child.stderr.on('data', (text) => {
       this.#log += text;
     });
     const listens = new Promise((listening) => {
-      createInterface(child.stdout).on('line', (line) => line.startsWith('listening on http://') && listening(true));
+      createInterface(child.stdout).on('line', (line) => line.startsWith('listening on http') && listening(true));
     });
     const fails = once(child, 'exit').then(([code]) => assert.fail(`the hub ended with ${code}:\n${this.#log}`));
     await Promise.race([listens, fails]);
@@ -155,13 +160,26 @@ export class Hub {
    * @param {string} [body]
    */
   async #ask(method, path, headers = {}, body = '') {
-    const asked = request(this.url + path, { method, headers, agent: false });
+    const ask = this.#tls.length > 0 ? requestEncrypted : request;
+    const asked = ask(this.url + path, { method, headers, agent: false, rejectUnauthorized: false });
     asked.end(body);
     const [answer] = await once(asked, 'response');
     const text = (await answer.setEncoding('utf8').toArray()).join('');
     assert.equal(answer.statusCode, 200, `${method} ${path}: ${text}`);
     return JSON.parse(text);
   }
+}
+
+/**
+ * Makes a certificate for localhost, signed by itself, and returns the options that make a hub use it.
+ * @param {string} folder
+ */
+function makeCertificate(folder) {
+  const [certificate, key] = [join(folder, 'certificate.pem'), join(folder, 'key.pem')];
+  const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  const name = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
+  execFileSync('openssl', ['req', ...kind, ...name, '-keyout', key, '-out', certificate], { stdio: 'ignore' });
+  return ['--tls-certificate', certificate, '--tls-key', key];
 }
 
 /**
