@@ -40,21 +40,27 @@ impl Clock for SystemClock {
 /// A clock that stands still until it is told to move. For tests and simulations.
 #[derive(Debug)]
 pub struct ManualClock {
-    /// Milliseconds since the Unix epoch; `elapsed` counts from the first value.
+    /// Milliseconds since the Unix epoch.
     unix_ms: AtomicU64,
-    /// The first value of `unix_ms`.
-    started_ms: u64,
+    /// Milliseconds since the start.
+    elapsed_ms: AtomicU64,
 }
 
 impl ManualClock {
     /// A clock that stands at `unix_ms`.
     pub fn at(unix_ms: u64) -> Self {
-        Self { unix_ms: AtomicU64::new(unix_ms), started_ms: unix_ms }
+        Self { unix_ms: AtomicU64::new(unix_ms), elapsed_ms: AtomicU64::new(0) }
     }
 
     /// Moves both times on.
     pub fn advance(&self, by: Duration) {
         self.unix_ms.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+        self.elapsed_ms.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Steps the wall clock alone, as somebody who sets it does.
+    pub fn set_unix_ms(&self, unix_ms: u64) {
+        self.unix_ms.store(unix_ms, Ordering::Relaxed);
     }
 }
 
@@ -64,6 +70,6 @@ impl Clock for ManualClock {
     }
 
     fn elapsed(&self) -> Duration {
-        Duration::from_millis(self.unix_ms().saturating_sub(self.started_ms))
+        Duration::from_millis(self.elapsed_ms.load(Ordering::Relaxed))
     }
 }

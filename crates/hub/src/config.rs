@@ -29,6 +29,12 @@ pub struct HubConfig {
     pub cursor_age_max: Duration,
     /// How long a reader may take nothing before its stream is cut.
     pub stall_max: Duration,
+    /// Bytes a second that a reader which is behind must take, so that it comes forward at all; 0 for any.
+    pub rate_min: u64,
+    /// How long a reader may stay below that.
+    pub slow_max: Duration,
+    /// How old a stream may become; none where that doesn't matter. Each stream ends in the last tenth of it.
+    pub age_max: Option<Duration>,
     /// The shortest and longest reconnection time that streams are told on opening; each gets one of its own in between.
     pub retry: (Duration, Duration),
     /// The same when the hub stops: longer than a restart takes.
@@ -47,7 +53,10 @@ impl Default for HubConfig {
             window_bytes: WINDOW_BYTES,
             disk_reserve_bytes: None,
             cursor_age_max: CURSOR_AGE_MAX,
-            stall_max: Duration::from_secs(30),
+            stall_max: Duration::from_secs(25),
+            rate_min: 2 * 1024,
+            slow_max: Duration::from_mins(1),
+            age_max: None,
             retry: (Duration::from_secs(2), Duration::from_secs(4)),
             bye_retry: (Duration::from_secs(3), Duration::from_secs(6)),
             clock: Arc::new(SystemClock::default()),

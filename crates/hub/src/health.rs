@@ -26,8 +26,9 @@ impl Hub {
             // Whoever listens is served on a full disk, too.
             is_essential: name != "disk",
         };
+        let is_stopping = hub.stopping.load(Ordering::Acquire) || hub.leaving.load(Ordering::Acquire);
         vec![
-            check("draining", hub.stopping.load(Ordering::Acquire), "the hub is stopping"),
+            check("draining", is_stopping, "the hub is stopping"),
             check("store", hub.log.has_failed(), "the store failed and is being reopened"),
             check("log", hub.log.is_closed(), "the log's thread has ended; the hub must be restarted"),
             check(

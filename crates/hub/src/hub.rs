@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) streams_max: AtomicUsize,
     /// The shortest and longest reconnection time that streams are told on opening; changed by [`Hub::reload`].
     pub(crate) retry: Mutex<(Duration, Duration)>,
+    /// Set when the hub is about to stop: it is not ready any more, but goes on.
+    pub(crate) leaving: AtomicBool,
     /// Streams being opened or open, against `streams_max`.
     pub(crate) open: Arc<AtomicUsize>,
     /// Shards, readers and keeper, joined by `close`.
@@ -155,6 +157,7 @@ impl Hub {
             readers,
             next_shard: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             open: Arc::default(),
             threads: Mutex::new(threads),
             disk_bytes: Mutex::default(),
@@ -299,10 +302,22 @@ impl Hub {
     /// Stops opening streams and ends those that are open, each with a `retry:` of its own beyond the restart. Publishing
     /// goes on until [`Hub::close`].
     pub fn drain(&self) {
+        self.drain_over(Duration::ZERO);
+    }
+
+    /// The same, but the streams end spread over `window`, so that those who listen don't come back together. Returns at
+    /// once; [`Hub::open_streams`] says how many there still are.
+    pub fn drain_over(&self, window: Duration) {
         self.0.stopping.store(true, Ordering::Release);
         for shard in &self.0.shards {
-            shard.inbox.send(Command::Drain);
+            shard.inbox.send(Command::Drain(window));
         }
+    }
+
+    /// Has [`Hub::ready`] say that the hub is about to stop, while it goes on as before: time for balancers to send nobody
+    /// here any more.
+    pub fn announce_stop(&self) {
+        self.0.leaving.store(true, Ordering::Release);
     }
 
     /// Ends the hub in order: streams, then the log, then all threads. Events that were handed in are still published.
@@ -383,7 +398,14 @@ fn new_shard(writer: &Writer, counters: &Arc<Counters>, config: &HubConfig) -> S
         writer.window.clone(),
         writer.epochs.clone(),
         counters.clone(),
-        ShardSettings { stall_max: config.stall_max, bye_retry: config.bye_retry },
+        ShardSettings {
+            stall_max: config.stall_max,
+            rate_min: config.rate_min,
+            slow_max: config.slow_max,
+            age_max: config.age_max,
+            retry: config.retry,
+            bye_retry: config.bye_retry,
+        },
         Box::new(rand::random),
         config.clock.elapsed(),
     )

@@ -103,6 +103,6 @@ pub use space::ReserveError;
 pub use stats::{CloseReason, Stats};
 pub use store::{Order, StoreError};
 pub use stream::Stream;
-pub use subscribe::{Reservation, Subscribe, SubscribeError};
+pub use subscribe::{Held, Reservation, Subscribe, SubscribeError};
 pub use subscription::HeartbeatStyle;
 pub use writer::AppendError;

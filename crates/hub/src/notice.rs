@@ -56,6 +56,10 @@ pub enum ByeReason {
     StoreFailed,
     /// A pattern matches too many channels for `since=last:N`.
     PatternTooWide,
+    /// The stream was as old as streams may be.
+    Age,
+    /// The client's address has as many streams, or has opened them as often, as it may.
+    Limit,
 }
 
 impl ByeReason {

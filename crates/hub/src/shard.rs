@@ -33,6 +33,7 @@ pub(crate) mod inbox;
 mod pass;
 pub(crate) mod progress;
 pub(crate) mod readers;
+mod slow;
 mod streams;
 pub(crate) mod thread;
 
@@ -89,6 +90,14 @@ pub(crate) struct Opening {
 pub(crate) struct ShardSettings {
     /// How long a reader may take nothing before its stream is cut.
     pub(crate) stall_max: Duration,
+    /// Bytes a second that a reader which is behind must take.
+    pub(crate) rate_min: u64,
+    /// How long a reader may stay below that.
+    pub(crate) slow_max: Duration,
+    /// How old a stream may become.
+    pub(crate) age_max: Option<Duration>,
+    /// The shortest and longest `retry:` of a stream that has become too old.
+    pub(crate) retry: (Duration, Duration),
     /// The shortest and longest `retry:` of a bye; each stream gets one of its own in between.
     pub(crate) bye_retry: (Duration, Duration),
 }
@@ -127,6 +136,8 @@ pub(crate) struct Shard {
     portion: Portion,
     /// Whether the hub stops: what is opened now ends at once.
     drained: bool,
+    /// When the last stream ends because the hub stops, and how far away that is.
+    drain: (Duration, Duration),
     /// What is to be read for its streams; whoever drives the shard takes it away.
     jobs: Vec<Job>,
     /// How far it has come.
@@ -158,6 +169,7 @@ impl Shard {
             give_way: GiveWay::default(),
             portion: Portion::default(),
             drained: false,
+            drain: (Duration::ZERO, Duration::ZERO),
             jobs: Vec::new(),
             progress: Arc::default(),
             random,
@@ -209,7 +221,10 @@ impl Shard {
         }
         let follows = subscription.follows().clone();
         let heartbeat = subscription.heartbeat();
-        let key = self.streams.insert(Stream::new(subscription, outlet, place, now));
+        let mut stream = Stream::new(subscription, outlet, place, now);
+        // Streams that open together don't end together.
+        stream.end_by(self.settings.age_max.map(|age| now + age.mul_f64(0.9 + 0.1 * (self.random)())));
+        let key = self.streams.insert(stream);
         self.counters.has(true, now.as_secs() as u32);
         self.progress.stands(self.log.slot);
         self.index.write().unwrap_or_else(PoisonError::into_inner).insert(key, &follows);
@@ -439,8 +454,9 @@ impl Shard {
 
     /// Ends a stream from the hub's side: it is told why and when to come back.
     fn end(&mut self, key: StreamKey, bye: ByeReason, reason: CloseReason) {
-        let (shortest, longest) = self.settings.bye_retry;
-        let retry = shortest + longest.saturating_sub(shortest).mul_f64((self.random)());
+        let (shortest, longest) = if bye == ByeReason::Age { self.settings.retry } else { self.settings.bye_retry };
+        // Who leaves early has the longer to wait until there is a hub again.
+        let retry = shortest + longest.saturating_sub(shortest).mul_f64((self.random)()) + self.drain.1;
         let view = self.log.view();
         // A stream whose outlet is full ends without a bye: it must not be sent out of turn.
         if let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.is_clear()) {
@@ -450,11 +466,18 @@ impl Shard {
         self.close(key, reason);
     }
 
-    /// Ends all streams because the hub stops.
-    pub(crate) fn drain(&mut self) {
+    /// Ends all streams because the hub stops, spread over `window`.
+    pub(crate) fn drain(&mut self, now: Duration, window: Duration) {
         self.drained = true;
+        self.drain = (now + window, window);
         for key in self.streams.keys() {
-            self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
+            if window.is_zero() {
+                self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
+            } else if let Some(stream) = self.streams.get_mut(key) {
+                let at = now + window.mul_f64((self.random)());
+                stream.end_by(Some(at));
+                self.wheel.insert(at, key);
+            }
         }
     }
 }

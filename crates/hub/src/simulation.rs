@@ -129,6 +129,10 @@ impl World {
     fn start_shards(&mut self) {
         let settings = ShardSettings {
             stall_max: Duration::from_secs(30),
+            rate_min: 20,
+            slow_max: Duration::from_mins(1),
+            age_max: Some(Duration::from_mins(3)),
+            retry: (Duration::from_secs(2), Duration::from_secs(4)),
             bye_retry: (Duration::from_secs(3), Duration::from_secs(6)),
         };
         let new = |seed: u64| {

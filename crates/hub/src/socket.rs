@@ -79,6 +79,11 @@ impl SocketOutlet {
         self.stalled_at(stall_max).is_some_and(|at| now >= at)
     }
 
+    /// Whether the system gave the connection up, since the other side's confirmed nothing.
+    pub(crate) fn has_timed_out(&self) -> bool {
+        matches!(self.socket.take_error(), Ok(Some(error)) if error.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// Reads what the client sent. Nothing of it matters: HTTP has no word for a client to say while it is being answered.
     pub(crate) fn hear(&mut self) -> Heard {
         let mut scratch = [0; 4096];

@@ -28,11 +28,17 @@ pub enum CloseReason {
     PatternTooWide,
     /// The client sent more than a little after its request.
     Noisy,
+    /// The other side's system confirmed nothing for too long: it has gone without a word.
+    TimedOut,
+    /// The reader was behind and took less than the least rate.
+    Slow,
+    /// The stream was as old as streams may be.
+    Aged,
 }
 
 impl CloseReason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Left,
         Self::Stalled,
         Self::Overflow,
@@ -40,6 +46,9 @@ impl CloseReason {
         Self::StoreFailed,
         Self::PatternTooWide,
         Self::Noisy,
+        Self::TimedOut,
+        Self::Slow,
+        Self::Aged,
     ];
 
     /// The word for it.
@@ -52,6 +61,9 @@ impl CloseReason {
             Self::StoreFailed => "store_failed",
             Self::PatternTooWide => "pattern_too_wide",
             Self::Noisy => "noisy",
+            Self::TimedOut => "timed_out",
+            Self::Slow => "slow",
+            Self::Aged => "aged",
         }
     }
 }
@@ -78,7 +90,7 @@ pub(crate) struct Counters {
     behind: AtomicU64,
     pub(crate) refused_full: AtomicU64,
     pub(crate) refused_stopping: AtomicU64,
-    closed: [AtomicU64; 7],
+    closed: [AtomicU64; CloseReason::ALL.len()],
     gaps: [AtomicU64; 5],
     pub(crate) pages: AtomicU64,
     pub(crate) page_bytes: AtomicU64,

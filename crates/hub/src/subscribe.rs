@@ -78,11 +78,18 @@ impl std::fmt::Debug for Reservation {
 
 /// One of the streams that there may be; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct OpenPlace(Arc<AtomicUsize>);
+pub(crate) struct OpenPlace {
+    open: Arc<AtomicUsize>,
+    /// What else is given back then, by dropping it.
+    held: Option<Box<dyn Held>>,
+}
+
+/// Something that somebody wants back when a stream ends. Whatever its drop does, it does at once: a shard waits for it.
+pub trait Held: std::fmt::Debug + Send + Sync + 'static {}
 
 impl Drop for OpenPlace {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -117,7 +124,7 @@ impl Hub {
             return Err(SubscribeError::Stopping);
         }
         let was_open = self.0.open.fetch_add(1, Ordering::AcqRel);
-        let place = OpenPlace(self.0.open.clone());
+        let place = OpenPlace { open: self.0.open.clone(), held: None };
         if was_open >= self.0.streams_max.load(Ordering::Relaxed) {
             bump(&self.0.counters.refused_full);
             return Err(SubscribeError::Full);
@@ -167,6 +174,12 @@ impl Reservation {
     /// The stream's id, which its hello frame tells too.
     pub fn id(&self) -> String {
         self.style.stream.to_string()
+    }
+
+    /// Has something dropped when the stream has ended, or is not opened after all.
+    pub fn hold(mut self, held: impl Held) -> Self {
+        self.place.held = Some(Box::new(held));
+        self
     }
 
     /// Opens the stream as something to be read. Its first bytes are there at once.

@@ -110,6 +110,9 @@ impl Config {
             cursor_age_max: self.storage.cursor_age_max.duration(),
             disk_reserve_bytes: self.storage.reserve.map(ByteSize::bytes),
             stall_max: self.streams.stall_max.duration(),
+            rate_min: self.streams.rate_min.bytes(),
+            slow_max: self.streams.slow_max.duration(),
+            age_max: self.streams.age_max.map(Span::duration),
             retry: (self.streams.retry_min.duration(), self.streams.retry_max.duration()),
             bye_retry: (self.drain.retry_min.duration(), self.drain.retry_max.duration()),
             ..HubConfig::default()
@@ -144,6 +147,7 @@ mod tests {
             (default.shards, default.readers, default.window_bytes)
         );
         assert_eq!((hub.cursor_age_max, hub.stall_max), (default.cursor_age_max, default.stall_max));
+        assert_eq!((hub.rate_min, hub.slow_max, hub.age_max), (default.rate_min, default.slow_max, default.age_max));
         assert_eq!((hub.retry, hub.bye_retry), (default.retry, default.bye_retry));
         assert_eq!(hub.disk_reserve_bytes, default.disk_reserve_bytes);
     }

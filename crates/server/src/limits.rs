@@ -35,8 +35,16 @@ pub const HEAD_READ_MAX: Duration = Duration::from_secs(10);
 pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
 /// How long a client may take none of what is written to it before its connection is cut. Longer than the hub waits for a
-/// reader (30 s), so that the hub ends a stalled stream, and counts it as such, before its socket goes.
-pub const WRITE_STALL_MAX: Duration = Duration::from_secs(40);
+/// reader (25 s), so that the hub ends a stalled stream, and counts it as such, before its socket goes.
+/// With heartbeats every 15 s, whoever vanishes without a word is gone 45 s later.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(28);
+
+/// How long nothing may come from the other side before the system asks whether it is still there. With
+/// [`WRITE_STALL_MAX`] it also finds those who vanished while nothing was being sent.
+pub const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long the system waits for an answer to that before it asks again.
+pub const KEEPALIVE_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long a client may take for a TLS handshake.
 pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use fanfare_hub::Hub;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpSocket};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::connection::{self, Entrance};
-use crate::limits::{BACKLOG, STOP_WAIT_MAX};
+use crate::limits::{BACKLOG, KEEPALIVE, KEEPALIVE_AGAIN, STOP_WAIT_MAX};
 use crate::stop::Stopped;
 
 /// The port where nothing else is said.
@@ -238,6 +239,7 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Entrance, room: Room
                     continue;
                 };
                 (was_full, has_failed) = (false, false);
+                keep_alive(&socket);
                 let served = connection::serve(socket, entrance.clone(), stopped.clone());
                 connections.spawn(async move {
                     served.await;
@@ -263,6 +265,14 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Entrance, room: Room
     if tokio::time::timeout(STOP_WAIT_MAX, ended).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections that did not end in time are cut");
         connections.shutdown().await;
+    }
+}
+
+/// Has the system find out who vanished without a word, also where nothing is sent: by default it asks after two hours.
+fn keep_alive(socket: &TcpStream) {
+    let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_AGAIN);
+    if let Err(error) = SockRef::from(socket).set_tcp_keepalive(&probes) {
+        tracing::debug!(%error, "a socket has the system's own keepalive times");
     }
 }
 

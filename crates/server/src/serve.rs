@@ -6,6 +6,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fanfare_hub::{Hub, HubConfig, NameError, OpenError};
 use tokio::task::JoinSet;
@@ -18,6 +19,15 @@ use crate::listener::{self, ListenError, Room};
 use crate::stop::{Stop, stop};
 use crate::tls::{Tls, TlsError};
 use crate::{summary, system};
+
+/// How often a stop looks whether there are streams.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// What each stream adds to a drain, as long as the window has room: those who come back don't come all at once.
+const DRAIN_PACE: Duration = Duration::from_millis(1);
+
+/// How much longer than its window a drain may take: deadlines are rounded up.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// Why a server did not come to life.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +150,7 @@ impl Server {
     /// log is closed.
     pub async fn stop(mut self) {
         tracing::info!(streams = self.hub.stats().streams, "stopping");
-        self.hub.drain();
+        self.drain().await;
         self.stop.now();
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
@@ -150,6 +160,28 @@ impl Server {
         drop(self.door);
         self.hub.close().await;
         tracing::info!("stopped");
+    }
+}
+
+impl Server {
+    /// Lets the streams go, while everything else goes on: publishers are served until the last stream has ended.
+    async fn drain(&self) {
+        self.hub.announce_stop();
+        tokio::time::sleep(self.config.drain.notice.duration()).await;
+        // A few streams have nothing to be spread for.
+        let streams = u32::try_from(self.hub.open_streams()).unwrap_or(u32::MAX);
+        let window = self.config.drain.window.duration().min(DRAIN_PACE * streams);
+        self.hub.drain_over(window);
+        let ended = async {
+            while self.hub.open_streams() > 0 {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        // Streams end when they are due and wait for no reader; a shard that doesn't end them must not hold up a stop.
+        if tokio::time::timeout(window + DRAIN_GRACE, ended).await.is_err() {
+            tracing::warn!(streams = self.hub.open_streams(), "streams that did not end in time are cut");
+            self.hub.drain();
+        }
     }
 }
 

@@ -1,22 +1,37 @@
-//! What is due at a time and not because something happened: heartbeats, and cuts for readers that take nothing. Outside the
-//! write path, so it comes for a reader that stopped reading, too.
+//! What is due at a time and not because something happened: heartbeats, cuts for readers that take nothing or too little,
+//! the end of streams that are old or whose hub stops. Outside the write path, so it comes for a reader that stopped
+//! reading, too.
 
 use std::time::Duration;
 
 use super::Shard;
 use super::streams::Gone;
+use crate::notice::ByeReason;
 use crate::portion::Mark;
 use crate::stats::{CloseReason, bump};
 
 impl Shard {
-    /// Looks at streams whose deadline has come: heartbeats, readers that take nothing.
+    /// Looks at streams whose deadline has come.
     pub(crate) fn tick(&mut self, now: Duration, time_ms: u64) {
+        self.drain.1 = self.drain.0.saturating_sub(now);
         self.log.recent.forget_before(self.log.window.first());
         for key in self.wheel.due(now) {
             let view = self.log.view();
             let Some(stream) = self.streams.get_mut(key) else { continue };
             if stream.outlet.is_stalled(now, self.settings.stall_max) {
                 self.close(key, CloseReason::Stalled);
+                continue;
+            }
+            if stream.must_end(now) {
+                if self.drained {
+                    self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
+                } else {
+                    self.end(key, ByeReason::Age, CloseReason::Aged);
+                }
+                continue;
+            }
+            if stream.is_slow(now, self.settings.slow_max, self.settings.rate_min) {
+                self.close(key, CloseReason::Slow);
                 continue;
             }
             let heartbeat = stream.subscription.heartbeat();
@@ -42,7 +57,8 @@ impl Shard {
             let jitter = 0.95 + 0.05 * (self.random)();
             let beat = if quiet { now } else { stream.sent_at() } + heartbeat.mul_f64(jitter);
             let stall = stream.outlet.stalled_at(self.settings.stall_max).unwrap_or(now + self.settings.stall_max / 2);
-            self.wheel.insert(beat.min(stall), key);
+            let end = stream.ends_at().unwrap_or(beat);
+            self.wheel.insert(beat.min(stall).min(end), key);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mio::Waker;
 
@@ -18,7 +19,8 @@ pub(crate) enum Command {
     Ready(MailboxRef),
     /// A body is gone.
     Left(MailboxRef),
-    Drain,
+    /// The hub stops: all streams end within this time.
+    Drain(Duration),
     Stop,
 }
 

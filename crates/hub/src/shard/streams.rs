@@ -8,6 +8,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::pass::{NO_RUN, RunKey};
+use super::slow::Slow;
 use super::{Job, Work};
 use crate::index::StreamKey;
 use crate::outlet::{Outlet, Written};
@@ -33,8 +34,12 @@ pub(super) struct Stream {
     pub(super) run: RunKey,
     /// The slot behind the first of the last group that it was offered, so that an event of several channels comes once.
     pub(super) offered: u64,
-    /// When something was sent last, in milliseconds.
-    sent_at_ms: u64,
+    /// When something was sent last, in quarters of a second.
+    sent_at: u32,
+    /// How fast its reader takes what waits.
+    slow: Slow,
+    /// When it must end, in quarters of a second; 0 for never.
+    ends_at: u32,
     /// Given back with the stream.
     place: Option<Arc<OpenPlace>>,
 }
@@ -56,7 +61,9 @@ impl Stream {
             is_behind: false,
             run: NO_RUN,
             offered: 0,
-            sent_at_ms: now.as_millis() as u64,
+            sent_at: quarters(now),
+            slow: Slow::default(),
+            ends_at: 0,
             place,
         }
     }
@@ -85,9 +92,30 @@ impl Stream {
         !self.full && self.rest.is_none()
     }
 
+    /// Has it end at a time, unless it ends earlier anyway.
+    pub(super) fn end_by(&mut self, at: Option<Duration>) {
+        let at = at.map(|at| quarters(at).max(1));
+        self.ends_at = [at.unwrap_or(0), self.ends_at].into_iter().filter(|at| *at != 0).min().unwrap_or(0);
+    }
+
+    /// When it must end.
+    pub(super) fn ends_at(&self) -> Option<Duration> {
+        (self.ends_at != 0).then(|| Duration::from_millis(250 * u64::from(self.ends_at)))
+    }
+
+    /// Whether it must end now.
+    pub(super) fn must_end(&self, now: Duration) -> bool {
+        self.ends_at().is_some_and(|at| now >= at)
+    }
+
+    /// Whether its reader has been behind for so long, and took less than `rate_min` bytes a second meanwhile.
+    pub(super) fn is_slow(&mut self, now: Duration, slow_max: Duration, rate_min: u64) -> bool {
+        self.slow.is_slow(self.full, now, slow_max, rate_min)
+    }
+
     /// When something was sent last.
     pub(super) fn sent_at(&self) -> Duration {
-        Duration::from_millis(self.sent_at_ms)
+        Duration::from_millis(250 * u64::from(self.sent_at))
     }
 
     /// Bytes that wait for room.
@@ -103,15 +131,17 @@ impl Stream {
         }
         let Some(mut rest) = self.rest.take() else { return Ok(()) };
         match self.outlet.write(&rest, now) {
-            Written::All => {}
+            Written::All => self.slow.took(rest.len()),
             Written::Part(count) => {
                 self.full = true;
+                self.slow.took(count);
+                self.slow.is_full(now);
                 *rest = rest.slice(count..);
                 self.rest = Some(rest);
             }
             Written::Gone => return Err(Gone),
         }
-        self.sent_at_ms = now.as_millis() as u64;
+        self.sent_at = quarters(now);
         Ok(())
     }
 
@@ -124,15 +154,18 @@ impl Stream {
         }
         match self.outlet.write(portion.bytes(), now) {
             Written::All => {
-                self.sent_at_ms = now.as_millis() as u64;
+                self.slow.took(portion.len());
+                self.sent_at = quarters(now);
                 Ok(true)
             }
             Written::Part(count) => {
                 if count > 0 {
-                    self.sent_at_ms = now.as_millis() as u64;
+                    self.sent_at = quarters(now);
                 }
                 let cut = portion.cut(count);
                 self.full = true;
+                self.slow.took(count);
+                self.slow.is_full(now);
                 self.rest = (!cut.rest.is_empty()).then(|| Box::new(cut.rest));
                 if let Some(mark) = cut.mark {
                     self.subscription.go_back(mark);
@@ -142,6 +175,11 @@ impl Stream {
             Written::Gone => Err(Gone),
         }
     }
+}
+
+/// A time as exact as deadlines are, in few bytes; enough for 34 years.
+fn quarters(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() / 250).unwrap_or(u32::MAX)
 }
 
 /// Nobody is there any more.
@@ -214,6 +252,6 @@ mod tests {
     #[test]
     fn a_stream_is_small() {
         // Most of what an idle stream costs; see docs/benchmarks.md.
-        assert!(size_of::<Stream>() <= 200, "{} bytes", size_of::<Stream>());
+        assert!(size_of::<Stream>() <= 208, "{} bytes", size_of::<Stream>());
     }
 }

@@ -17,11 +17,23 @@ pub struct DrainConfig {
     /// refused connection closes a Firefox page for good.
     #[schemars(extend("x-restart" = true))]
     pub retry_min: Span,
+    /// How long the server goes on as before after it has said that it isn't ready: time for balancers to hear of it.
+    #[schemars(extend("x-restart" = true))]
+    pub notice: Span,
+    /// How long the streams' end may take: they end spread over it, a thousand a second where it is long enough, and
+    /// publishers are served until the last has ended.
+    #[schemars(extend("x-restart" = true))]
+    pub window: Span,
 }
 
 impl Default for DrainConfig {
     fn default() -> Self {
-        Self { retry_max: Span::seconds(6), retry_min: Span::seconds(3) }
+        Self {
+            retry_max: Span::seconds(6),
+            retry_min: Span::seconds(3),
+            notice: Span::seconds(0),
+            window: Span::seconds(5),
+        }
     }
 }
 

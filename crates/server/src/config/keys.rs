@@ -182,7 +182,7 @@ mod tests {
         let key = |path: &str| keys.iter().find(|key| key.path == path).unwrap_or_else(|| panic!("no key {path}"));
         assert_eq!((&key("listen").kind, key("listen").restart), (&Kind::List, true));
         assert_eq!((&key("streams.max").kind, key("door.allow_hosts").restart), (&Kind::Whole, false));
-        assert_eq!(key("streams.stall_max").default, "30s");
+        assert_eq!(key("streams.stall_max").default, "25s");
         assert_eq!(key("door.allow_anyone").kind, Kind::Flag);
         assert_eq!(key("storage.folder").variable().unwrap(), "FANFARE_STORAGE_FOLDER");
         let words = ["durable", "memory", "transient"].map(String::from).to_vec();

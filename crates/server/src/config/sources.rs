@@ -223,7 +223,7 @@ mod tests {
         let Config { streams, storage, door, .. } = &loaded.config;
         assert_eq!((streams.max, streams.threads, storage.readers), (3, 2, 1));
         assert_eq!(door.allow_hosts, ["a.example", "b.example"]);
-        assert_eq!(streams.stall_max.to_string(), "30s");
+        assert_eq!(streams.stall_max.to_string(), "25s");
         let origins = ["streams.max", "streams.threads", "streams.stall_max"].map(|key| loaded.origin(key));
         assert_eq!(origins, ["--streams-max", "FANFARE_STREAMS_THREADS", "the default"]);
         assert!(loaded.origin("storage.readers").ends_with("hub.toml"));

@@ -3,20 +3,30 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Span;
-use crate::limits::STREAMS_MAX;
+use super::{ByteSize, Span};
+use crate::limits::{STREAMS_MAX, WRITE_STALL_MAX};
 
 /// What holds for all streams.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamsConfig {
+    /// How old a stream may become before it is told to come back: each ends in the last tenth of it. Without it streams last
+    /// as long as their connections. Worth setting where connections should move to other servers now and then.
+    #[schemars(extend("x-restart" = true))]
+    pub age_max: Option<Span>,
     /// How many streams there may be; further ones are told to come back later.
     pub max: usize,
+    /// Bytes a second that a reader which is behind must take; 0 for any. Below it nobody comes forward, but holds a place.
+    #[schemars(extend("x-restart" = true))]
+    pub rate_min: ByteSize,
     /// The longest reconnection time that streams are told on opening.
     pub retry_max: Span,
     /// The shortest reconnection time that streams are told on opening; each gets one of its own between the two, so that
     /// those who were cut together don't come back together.
     pub retry_min: Span,
+    /// How long a reader may take less than `rate_min` before its stream is cut.
+    #[schemars(extend("x-restart" = true))]
+    pub slow_max: Span,
     /// How long a reader may take nothing before its stream is cut.
     #[schemars(extend("x-restart" = true))]
     pub stall_max: Span,
@@ -28,10 +38,13 @@ pub struct StreamsConfig {
 impl Default for StreamsConfig {
     fn default() -> Self {
         Self {
+            age_max: None,
             max: STREAMS_MAX,
+            rate_min: ByteSize::new(2 << 10),
             retry_max: Span::seconds(4),
             retry_min: Span::seconds(2),
-            stall_max: Span::seconds(30),
+            slow_max: Span::seconds(60),
+            stall_max: Span::seconds(25),
             threads: 0,
         }
     }
@@ -39,6 +52,12 @@ impl Default for StreamsConfig {
 
 impl StreamsConfig {
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        let unheard = Span::new(WRITE_STALL_MAX);
+        if self.stall_max >= unheard {
+            let problem =
+                format!("is {}, but a socket goes after {unheard} without an answer; take less", self.stall_max);
+            return Err(("streams.stall_max", problem));
+        }
         check_retry("streams.retry_min", self.retry_min, self.retry_max)
     }
 }
