@@ -20,8 +20,12 @@ use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::record::Record;
 use crate::rule::{Durability, Overflow};
-use crate::store::StoreError;
+use crate::store::{StoreError, Table};
 use crate::tier::Tier;
+
+mod damaged;
+
+use self::damaged::DamageTold;
 
 /// Channel rows of one pattern that are looked at to find its channels; beyond this the log is read instead.
 const ROWS_SCANNED_MAX: usize = 4_096;
@@ -71,6 +75,8 @@ pub(crate) struct Catchup {
     told_for: HashMap<Pattern, (Position, Position)>,
     /// Patterns whose `restart` gap was told.
     restart_told: HashSet<GapScope>,
+    /// What was told of damage. Unlike floors, it is told page by page.
+    damage_told: DamageTold,
     /// Whether the stream was level with the log before; a gap is then its own slowness.
     running: bool,
 }
@@ -109,6 +115,7 @@ impl Catchup {
             told_of: HashMap::new(),
             told_for: HashMap::new(),
             restart_told: HashSet::new(),
+            damage_told: DamageTold::default(),
             running,
         }
     }
@@ -148,7 +155,8 @@ impl Catchup {
             backfill.starts.insert(name, start);
         }
         for (name, of) in follows.channels() {
-            let start = start(history, history.row(name)?, since(*of), upto, &mut ago)?;
+            let known = history.row_if_readable(name)?.unwrap_or_default();
+            let start = start(history, known, since(*of), upto, &mut ago)?;
             backfill.starts.entry(name.clone()).and_modify(|other| *other = start.min(*other)).or_insert(start);
         }
         Ok(Self { backfill: Some(backfill), ..Self::resume(follows, at, false) })
@@ -194,18 +202,28 @@ impl Catchup {
         let upto = self.backfill.as_ref().map_or(upto, |backfill| backfill.upto);
         let from = self.at;
         let known = self.known_channels(history)?;
-        let run = match &known {
+        let (names, merged) = match known {
             Some(channels) => {
+                let above = |name: &ChannelName| self.above(name);
                 let sources: Vec<Source> =
-                    channels.iter().map(|(name, known)| Source { ids: known.ids, above: self.above(name) }).collect();
-                history.merge(&sources, upto)?
+                    channels.iter().map(|(name, known)| Source { ids: known.ids, above: above(name) }).collect();
+                match history.merge(&sources, upto) {
+                    // An index is damaged: the log itself says whose events are whose.
+                    Err(error) if error.is_damage() => (Vec::new(), None),
+                    run => (channels.into_keys().collect(), Some(run?)),
+                }
             }
+            None => (Vec::new(), None),
+        };
+        let run = match merged {
+            Some(run) => run,
             None => history.scan(from, upto, |record, position| {
                 record.channels.iter().any(|name| self.follows.includes(name) && position > self.above(name))
             })?,
         };
         // Floors are read after the events: what was removed meanwhile lies below a floor that is seen now.
         let mut page = Page::default();
+        let damaged = self.damaged(history, &run, &names, from)?;
         let floors = self.floors(history, from, &mut page)?;
         for entry in run.entries {
             let kept = |name: &ChannelName| {
@@ -216,6 +234,7 @@ impl Catchup {
                 page.entries.push((entry, channel));
             }
         }
+        self.tell_damaged(&damaged, &floors, from, &mut page);
         self.at = run.covered.max(from);
         Ok(page)
     }
@@ -229,18 +248,23 @@ impl Catchup {
         by_pattern.chain(by_name).min().unwrap_or(backfill.upto).max(self.at)
     }
 
-    /// All channels that are followed and known, or `None` where they are too many to be read one by one.
+    /// All channels that are followed and known, or `None` where they are too many to be read one by one, or can't be.
     fn known_channels(&self, history: &History) -> Result<Option<HashMap<ChannelName, Known>>, StoreError> {
         if self.follows.channels().len() > PAGE_CHANNELS_MAX {
             return Ok(None);
         }
         let mut channels = HashMap::new();
         for (name, _) in self.follows.channels() {
-            channels.insert(name.clone(), history.row(name)?);
+            let Some(known) = history.row_if_readable(name)? else { return Ok(None) };
+            channels.insert(name.clone(), known);
         }
         for (pattern, _) in self.follows.patterns() {
             let Some(of_pattern) = channels_of(history, pattern, PAGE_CHANNELS_MAX)? else { return Ok(None) };
             channels.extend(of_pattern);
+            // Those that can't be read may match, too. The log knows their events.
+            if history.tiers.damage.is_in(Table::Channels) {
+                return Ok(None);
+            }
         }
         Ok((channels.len() <= PAGE_CHANNELS_MAX).then_some(channels))
     }
@@ -255,11 +279,15 @@ impl Catchup {
         let mut floors = HashMap::new();
         let follows = self.follows.clone();
         // All is read before any of it counts as told: a page whose reading failed is read again.
-        let rows = follows.channels().iter().map(|(name, _)| Ok(history.row(name)?.row));
-        let rows: Vec<ChannelRow> = rows.collect::<Result<_, StoreError>>()?;
+        let rows = follows.channels().iter().map(|(name, _)| history.row_if_readable(name));
+        let rows: Vec<Option<Known>> = rows.collect::<Result<_, StoreError>>()?;
         let due = follows.patterns().iter().map(|(pattern, _)| self.due(history, pattern, from));
         let due: Vec<_> = due.collect::<Result<_, StoreError>>()?;
         for ((name, _), row) in follows.channels().iter().zip(rows) {
+            let Some(Known { row, .. }) = row else {
+                self.tell_lost_floor(history, GapScope::Channel(name.clone()), from, page);
+                continue;
+            };
             let floor = self.crash_floor(history, name, row, from).or_else(|| self.floor(history, name, row));
             self.tell(history, name, floor, from, &mut floors, page);
         }
@@ -272,6 +300,9 @@ impl Catchup {
                 self.tell_pattern(pattern, due, from, &mut floors, page);
             }
             self.tell_restart(history, pattern, from, page);
+            if history.tiers.damage.is_in(Table::Channels) {
+                self.tell_lost_floor(history, GapScope::Pattern(pattern.clone()), from, page);
+            }
         }
         Ok(floors)
     }

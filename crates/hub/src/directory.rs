@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::channel::ChannelName;
+use crate::damage::{Damage, Readable};
 use crate::position::Position;
+use crate::record::RecordError;
 use crate::rule::{Rule, Rules};
 use crate::store::{Batch, Order, Store, StoreError, Table, keys_with_prefix};
 use crate::tier::{Tier, Tiers};
@@ -49,7 +51,9 @@ impl ChannelRow {
     /// Reads the row of a channel from one store.
     pub(crate) fn read(store: &dyn Store, name: &ChannelName) -> Result<Option<Self>, StoreError> {
         let value = store.get(Table::Channels, name.as_str().as_bytes())?;
-        Ok(value.and_then(|value| Self::decode(&value)))
+        value
+            .map(|value| Self::decode(&value).ok_or_else(|| StoreError::Damaged(Box::new(RecordError::Damaged))))
+            .transpose()
     }
 }
 
@@ -113,12 +117,12 @@ pub(crate) struct Tally {
 impl Tally {
     /// Events kept.
     pub(crate) fn count(&self) -> u64 {
-        self.next_number - self.first.0
+        self.next_number.saturating_sub(self.first.0)
     }
 
     /// Bytes kept.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes_ever - self.first.1
+        self.bytes_ever.saturating_sub(self.first.1)
     }
 
     /// The channel's row and events are gone from this tier.
@@ -128,10 +132,12 @@ impl Tally {
     }
 
     /// Reads what a tier's store says.
-    fn read(store: &dyn Store, name: &ChannelName) -> Result<(Self, Option<ChannelRow>), StoreError> {
+    fn read(store: &dyn Store, damage: &Damage, name: &ChannelName) -> Result<(Self, Option<ChannelRow>), StoreError> {
         let Some(row) = ChannelRow::read(store, name)? else { return Ok((Self::default(), None)) };
         let edge = |order| -> Result<Option<IndexEntry>, StoreError> {
-            let mut entries = store.scan(Table::ByChannel, keys_with_prefix(&row.id.to_be_bytes()), order);
+            // Where the edge itself is damaged, the next one that can be read does: then the numbers are only too small.
+            let range = keys_with_prefix(&row.id.to_be_bytes());
+            let mut entries = Readable::new(store, damage, Table::ByChannel, range, order);
             let value = entries.next().transpose()?.map(|(_, value)| value);
             Ok(value.and_then(|value| IndexEntry::decode(&value)))
         };
@@ -192,7 +198,12 @@ impl Directory {
     /// An empty directory that keeps about `channels_max` channels in memory.
     pub(crate) fn open(store: &dyn Store, channels_max: usize) -> Result<Self, StoreError> {
         let next_id = store.get(Table::Meta, NEXT_ID)?;
-        let next_id = next_id.and_then(|value| Some(u64::from_be_bytes(value.as_ref().try_into().ok()?))).unwrap_or(1);
+        let next_id = match next_id.map(|value| value.as_ref().try_into().map(u64::from_be_bytes)) {
+            Some(Ok(next_id)) => next_id,
+            // Ids that were given before must not be given again.
+            Some(Err(_)) => return Err(StoreError::unreadable("the next channel id in its table `meta` is damaged")),
+            None => 1,
+        };
         Ok(Self { young: HashMap::new(), old: HashMap::new(), young_max: (channels_max / 2).max(1), next_id })
     }
 
@@ -216,8 +227,8 @@ impl Directory {
     }
 
     fn read(&mut self, name: &ChannelName, rules: &Rules, tiers: &Tiers) -> Result<Channel, StoreError> {
-        let (durable, row) = Tally::read(&*tiers.durable, name)?;
-        let (memory, memory_row) = Tally::read(&*tiers.memory, name)?;
+        let (durable, row) = Tally::read(&*tiers.durable, &tiers.damage, name)?;
+        let (memory, memory_row) = Tally::read(&*tiers.memory, &tiers.damage, name)?;
         let row = match (row, memory_row) {
             (Some(row), Some(other)) if other.floor > row.floor => ChannelRow { id: row.id, ..other },
             (Some(row), _) | (None, Some(row)) => row,

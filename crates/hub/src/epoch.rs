@@ -67,6 +67,8 @@ pub struct Epochs {
     crashed: Position,
     /// The first epoch of this process. What later ones took over of it is still there, also in memory.
     own: u32,
+    /// The last epoch that was marked outside of all tables; 0 where none is known.
+    marked: u32,
 }
 
 /// Why a cursor can't be resumed from.
@@ -86,7 +88,9 @@ impl Epochs {
         let list = read(store)?;
         let crashed = list.iter().rev().find(|epoch| !epoch.closed);
         let crashed = crashed.map_or(Position::ORIGIN, |epoch| Position::new(epoch.ordinal, Position::SEQUENCE_MAX));
-        let mut epochs = Self { list: RwLock::new(list), crashed, own: 0 };
+        // Where an epoch was lost with its place on disk, its numbers must not be given again.
+        let marked = store.marked().map_or(0, |key| Position::from_key(key).ordinal());
+        let mut epochs = Self { list: RwLock::new(list), crashed, own: 0, marked };
         epochs.own = epochs.begin(store, now_ms, random)?.ordinal;
         Ok(epochs)
     }
@@ -124,7 +128,7 @@ impl Epochs {
     ///
     /// When the store failed.
     pub(crate) fn begin(&self, store: &dyn Store, now_ms: u64, random: u32) -> Result<Epoch, StoreError> {
-        let ordinal = self.last().map_or(1, |epoch| epoch.ordinal.saturating_add(1));
+        let ordinal = self.last().map_or(0, |epoch| epoch.ordinal).max(self.marked).saturating_add(1);
         let epoch = Epoch { ordinal, random, opened_ms: now_ms, closed: false };
         epoch.store(store)?;
         self.list.write().unwrap_or_else(PoisonError::into_inner).push(epoch);
@@ -195,7 +199,9 @@ fn read(store: &dyn Store) -> Result<Vec<Epoch>, StoreError> {
     let mut list = Vec::new();
     for pair in store.scan(Table::Epochs, keys_with_prefix(b""), Order::Ascending) {
         let (key, value) = pair?;
-        list.extend(Epoch::decode(&key, &value));
+        let epoch = Epoch::decode(&key, &value);
+        // Without one of them its cursors would be another log's.
+        list.push(epoch.ok_or_else(|| StoreError::unreadable("an entry of its table `epochs` is damaged"))?);
     }
     Ok(list)
 }

@@ -18,8 +18,10 @@ impl Floors {
     /// Reads it from a store.
     pub(crate) fn open(store: &dyn Store) -> Result<Self, StoreError> {
         let value = store.get(Table::Meta, KEY)?;
-        let highest = value.and_then(|value| Some(u64::from_be_bytes(value.as_ref().try_into().ok()?)));
-        Ok(Self(AtomicU64::new(highest.unwrap_or_default())))
+        match value.map(|value| value.as_ref().try_into().map(u64::from_be_bytes)).transpose() {
+            Ok(highest) => Ok(Self(AtomicU64::new(highest.unwrap_or_default()))),
+            Err(_) => Err(StoreError::unreadable("the highest floor in its table `meta` is damaged")),
+        }
     }
 
     /// Takes note of a floor; for good with the commit of `batch`, which moves it.

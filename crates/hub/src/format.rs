@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::store::{Batch, Persist, Store, StoreError, Table};
+use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
 
 /// The format that this hub writes, and the newest that it reads.
 const FORMAT: u8 = 1;
@@ -16,6 +16,10 @@ pub(crate) fn check(store: &dyn Store) -> Result<(), StoreError> {
         Some([FORMAT]) => Ok(()),
         Some(found) => {
             Err(StoreError::Format { found: found.first().map_or_else(|| "unknown".into(), u8::to_string), known: "1" })
+        }
+        // Every folder that ever held an epoch has a format.
+        None if store.scan(Table::Epochs, keys_with_prefix(b""), Order::Ascending).next().transpose()?.is_some() => {
+            Err(StoreError::unreadable("its format in its table `meta` is missing"))
         }
         None => {
             let mut batch = Batch::default();
@@ -39,6 +43,10 @@ mod tests {
         batch.put(Table::Meta, KEY, vec![2]);
         store.commit(batch, Persist::Now).unwrap();
         let error = check(&store).unwrap_err();
-        assert_eq!(error.to_string(), "the data folder holds format 2, which this hub can't read (it reads format 1)");
+        assert_eq!(
+            error.to_string(),
+            "the data folder holds format 2, which this hub can't read (it reads format 1); \
+             use the newer Fanfare that wrote it, or restore a backup from before"
+        );
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::channel::ChannelName;
 use crate::clock::Clock;
+use crate::damage::Readable;
 use crate::directory::{ChannelRow, IndexEntry, index_key, position_of_key};
 use crate::entry::Entry;
 use crate::epoch::Epochs;
@@ -20,11 +21,12 @@ use crate::horizon::Horizon;
 use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RECORDS_SCANNED_MAX};
 use crate::pattern::Pattern;
 use crate::position::Position;
-use crate::record::Record;
+use crate::record::{Record, RecordError};
 use crate::rule::Rules;
 use crate::store::{KeyRange, Order, Scan, StoreError, Table, keys_with_prefix};
 use crate::tier::{Tier, Tiers};
 use crate::window::Window;
+use crate::writer::LostParts;
 
 /// Reads what is kept. Cheap to share between threads.
 pub(crate) struct History {
@@ -33,6 +35,8 @@ pub(crate) struct History {
     pub(crate) epochs: Arc<Epochs>,
     pub(crate) window: Arc<Window>,
     pub(crate) horizon: Arc<Horizon>,
+    /// What damage took.
+    pub(crate) lost: Arc<LostParts>,
     pub(crate) floors: Arc<Floors>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -59,11 +63,30 @@ pub(crate) struct Source {
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) entries: Vec<Arc<Entry>>,
-    /// Up to here everything asked for is in `entries`.
+    /// Up to here everything asked for is in `entries`, or damaged.
     pub(crate) covered: Position,
+    /// What can't be read.
+    pub(crate) damaged: Vec<Unread>,
+}
+
+/// A part of the log that can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unread {
+    /// Whose events these were, among the sources that were asked for; `None` where nobody knows.
+    pub(crate) source: Option<usize>,
+    /// Above this.
+    pub(crate) from: Position,
+    /// Not above this.
+    pub(crate) to: Position,
 }
 
 impl History {
+    /// A page to be gathered.
+    fn page(&self) -> PageBuilder<'_> {
+        let now_ms = self.clock.unix_ms();
+        PageBuilder { history: self, entries: Vec::new(), damaged: Vec::new(), bytes: 0, now_ms }
+    }
+
     /// A channel's row: its floor, and its ids per tier.
     pub(crate) fn row(&self, name: &ChannelName) -> Result<Known, StoreError> {
         let durable = ChannelRow::read(&*self.tiers.durable, name)?;
@@ -72,18 +95,35 @@ impl History {
         Ok(Known { row: highest.unwrap_or_default(), ids: [durable.map(|row| row.id), memory.map(|row| row.id)] })
     }
 
-    /// The rows of all channels that match a pattern, in the order of their names within each tier.
+    /// The same for those who go on without it: where the row is damaged, the channel is as if nobody knew it.
+    pub(crate) fn row_if_readable(&self, name: &ChannelName) -> Result<Option<Known>, StoreError> {
+        match self.row(name) {
+            Ok(known) => Ok(Some(known)),
+            Err(error) if error.is_damage() => {
+                self.tiers.damage.found(Table::Channels, name.as_str().as_bytes(), &error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The rows of all channels that match a pattern, in the order of their names within each tier, as far as they can be
+    /// read.
     pub(crate) fn rows<'a>(
         &'a self,
         pattern: &'a Pattern,
     ) -> impl Iterator<Item = Result<(ChannelName, ChannelRow, Tier), StoreError>> + use<'a> {
         Tier::ALL.into_iter().flat_map(move |tier| {
             let range = keys_with_prefix(pattern.literal_prefix().as_bytes());
-            let pairs = self.tiers.store(tier).scan(Table::Channels, range, Order::Ascending);
+            let pairs = self.tiers.scan(tier, Table::Channels, range, Order::Ascending);
             pairs.filter_map(move |pair| match pair {
                 Ok((key, value)) => {
                     let name = ChannelName::new(std::str::from_utf8(&key).ok()?).ok()?;
-                    pattern.matches(&name).then_some(Ok((name, ChannelRow::decode(&value)?, tier)))
+                    let row = ChannelRow::decode(&value);
+                    if row.is_none() {
+                        self.tiers.damage.found(Table::Channels, &key, &RecordError::Damaged);
+                    }
+                    pattern.matches(&name).then_some(Ok((name, row?, tier)))
                 }
                 Err(error) => Some(Err(error)),
             })
@@ -91,9 +131,21 @@ impl History {
     }
 
     /// Events of these channels, each once, in order, above their starts and up to `upto`; as many as fit a page.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed, or an index is damaged. The log itself may still be read then, see [`History::scan`].
     pub(crate) fn merge(&self, sources: &[Source], upto: Position) -> Result<Run, StoreError> {
         let mut scans: Vec<(Tier, Scan<'_>)> = Vec::new();
-        for source in sources {
+        let mut source_of = Vec::new();
+        let next = |scan: &mut Scan<'_>, id: u64| {
+            next_position(scan).inspect_err(|error| {
+                if error.is_damage() {
+                    self.tiers.damage.found(Table::ByChannel, &id.to_be_bytes(), error);
+                }
+            })
+        };
+        for (number, source) in sources.iter().enumerate() {
             for (tier, id) in Tier::ALL.into_iter().zip(source.ids) {
                 let Some(id) = id else { continue };
                 let scan = self.tiers.store(tier).scan(
@@ -102,28 +154,37 @@ impl History {
                     Order::Ascending,
                 );
                 scans.push((tier, scan));
+                source_of.push((number, id));
             }
         }
         // The next position of every scan, least first.
         let mut heap = BinaryHeap::with_capacity(scans.len());
-        for (at, (tier, scan)) in scans.iter_mut().enumerate() {
-            if let Some(position) = next_position(scan)? {
+        for ((at, (tier, scan)), (_, id)) in scans.iter_mut().enumerate().zip(&source_of) {
+            if let Some(position) = next(scan, *id)? {
                 heap.push(std::cmp::Reverse((position, at, *tier)));
             }
         }
-        let mut page = PageBuilder::new(self.clock.unix_ms());
-        let mut last = Position::ORIGIN;
+        let mut page = self.page();
+        let (mut last, mut last_was_read) = (Position::ORIGIN, true);
+        // Per source: up to where it was read, and so where a gap begins.
+        let mut upto_of: Vec<Position> = sources.iter().map(|source| source.above).collect();
         while let Some(std::cmp::Reverse((position, at, tier))) = heap.pop() {
             if position > last {
                 if page.is_full() {
                     return Ok(page.finish(last));
                 }
                 last = position;
-                let value = self.tiers.store(tier).get(Table::Log, &position.to_key())?;
-                page.push(position, tier, value, &self.epochs);
+                last_was_read = page.push(position, tier)?;
+            }
+            let Some(&(source, id)) = source_of.get(at) else { continue };
+            if let Some(upto) = upto_of.get_mut(source) {
+                if !last_was_read {
+                    page.damaged.push(Unread { source: Some(source), from: *upto, to: position });
+                }
+                *upto = position;
             }
             if let Some((tier, scan)) = scans.get_mut(at)
-                && let Some(position) = next_position(scan)?
+                && let Some(position) = next(scan, id)?
             {
                 heap.push(std::cmp::Reverse((position, at, *tier)));
             }
@@ -140,17 +201,20 @@ impl History {
         mut wanted: impl FnMut(&Record, Position) -> bool,
     ) -> Result<Run, StoreError> {
         let range = || (Bound::Excluded(from.to_key().to_vec()), Bound::Included(upto.to_key().to_vec()));
-        let mut durable = self.tiers.store(Tier::Durable).scan(Table::Log, range(), Order::Ascending);
-        let mut memory = self.tiers.store(Tier::Memory).scan(Table::Log, range(), Order::Ascending);
+        let mut durable = self.tiers.scan(Tier::Durable, Table::Log, range(), Order::Ascending);
+        let mut memory = self.tiers.scan(Tier::Memory, Table::Log, range(), Order::Ascending);
         let (mut next_durable, mut next_memory) = (next_record(&mut durable)?, next_record(&mut memory)?);
-        let mut page = PageBuilder::new(self.clock.unix_ms());
+        let mut page = self.page();
         let mut last = from;
         for _ in 0..PAGE_RECORDS_SCANNED_MAX {
             if page.is_full() {
-                return Ok(page.finish(last));
+                break;
             }
             let memory_first = match (&next_durable, &next_memory) {
-                (None, None) => return Ok(page.finish(upto)),
+                (None, None) => {
+                    last = upto;
+                    break;
+                }
                 (Some((a, _)), Some((b, _))) => b < a,
                 (durable, _) => durable.is_none(),
             };
@@ -160,38 +224,53 @@ impl History {
                 (std::mem::replace(&mut next_durable, next_record(&mut durable)?), Tier::Durable)
             };
             if let Some((position, value)) = taken {
+                if !page.push_if(position, tier, &value, |record| wanted(record, position)) {
+                    page.damaged.push(Unread { source: None, from: position.before(), to: position });
+                }
                 last = position;
-                page.push_if(position, tier, &value, &self.epochs, |record| wanted(record, position));
             }
         }
+        for (from, to) in durable.holes {
+            let edge = |key: &[u8]| position_of_key(key).unwrap_or_default();
+            // The scan reads one ahead: a hole behind the page's end belongs to the next page.
+            if edge(&from) <= last {
+                page.damaged.push(Unread { source: None, from: edge(&from).before(), to: edge(&to).min(last) });
+            }
+        }
+        page.damaged.sort_by_key(|unread| unread.from);
         Ok(page.finish(last))
     }
 
-    /// Events of one channel, newest first, at or below `below` and above `above`.
-    pub(crate) fn newest_first(
-        &self,
-        source: &Source,
-        below: Position,
-        count: usize,
-    ) -> Result<Vec<Arc<Entry>>, StoreError> {
+    /// Events of one channel, newest first, at or below `below` and above `above`. What it covers is from `covered` up.
+    pub(crate) fn newest_first(&self, source: &Source, below: Position, count: usize) -> Result<Run, StoreError> {
+        let mut page = self.page();
         let mut positions = Vec::new();
         for (tier, id) in Tier::ALL.into_iter().zip(source.ids) {
             let Some(id) = id else { continue };
             let range = index_range(id, source.above, below);
-            for pair in self.tiers.store(tier).scan(Table::ByChannel, range, Order::Descending).take(count) {
+            let mut pairs = self.tiers.scan(tier, Table::ByChannel, range, Order::Descending);
+            for pair in pairs.by_ref().take(count) {
                 positions.extend(position_of_key(&pair?.0).map(|position| (position, tier)));
+            }
+            for (from, to) in pairs.holes {
+                let edge = |key: &[u8]| position_of_key(key).unwrap_or_default();
+                page.damaged.push(Unread { source: Some(0), from: edge(&from).before(), to: edge(&to).min(below) });
             }
         }
         positions.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
-        let mut page = PageBuilder::new(self.clock.unix_ms());
+        let mut covered = source.above;
         for (position, tier) in positions.into_iter().take(count) {
-            let value = self.tiers.store(tier).get(Table::Log, &position.to_key())?;
-            page.push(position, tier, value, &self.epochs);
-            if page.is_full() {
+            if !page.push(position, tier)? {
+                page.damaged.push(Unread { source: Some(0), from: position.before(), to: position });
+            }
+            if page.is_full() || page.entries.len() + page.damaged.len() >= count {
+                covered = position;
                 break;
             }
         }
-        Ok(page.entries)
+        // What lies beyond is told with the next page.
+        page.damaged.retain(|unread| unread.to > covered);
+        Ok(page.finish(covered))
     }
 
     /// The position above which a channel has its last `count` events at or below `upto`, or `None` where fewer are left.
@@ -207,7 +286,7 @@ impl History {
         for (tier, id) in Tier::ALL.into_iter().zip(ids) {
             let Some(id) = id else { continue };
             let range = index_range(id, floor, upto);
-            for pair in self.tiers.store(tier).scan(Table::ByChannel, range, Order::Descending).take(count as usize) {
+            for pair in self.tiers.scan(tier, Table::ByChannel, range, Order::Descending).take(count as usize) {
                 positions.extend(position_of_key(&pair?.0));
             }
         }
@@ -229,12 +308,13 @@ impl History {
 
     /// The first event of a tier that is not older than `time_ms`, by bisection: times never decrease within a log.
     fn first_at_or_after(&self, time_ms: u64, tier: Tier, head: Position) -> Result<Option<Position>, StoreError> {
-        let store = self.tiers.store(tier);
         let record_from = |from: Position| -> Result<Option<(Position, u64)>, StoreError> {
             let range = (Bound::Included(from.to_key().to_vec()), Bound::Included(head.to_key().to_vec()));
-            for pair in store.scan(Table::Log, range, Order::Ascending) {
+            for pair in self.tiers.scan(tier, Table::Log, range, Order::Ascending) {
                 let (key, value) = pair?;
-                if let (Some(position), Ok(record)) = (position_of_key(&key), Record::decode(&value)) {
+                if let Some(position) = position_of_key(&key)
+                    && let Ok(record) = Record::decode(&value, position)
+                {
                     return Ok(Some((position, record.time_ms)));
                 }
             }
@@ -258,8 +338,13 @@ impl History {
         let mut newest: Option<u64> = None;
         for tier in Tier::ALL {
             let range: KeyRange = (Bound::Unbounded, Bound::Included(position.to_key().to_vec()));
-            let pair = self.tiers.store(tier).scan(Table::Log, range, Order::Descending).next().transpose()?;
-            newest = newest.max(pair.and_then(|(_, value)| Record::decode(&value).ok()).map(|record| record.time_ms));
+            for pair in self.tiers.scan(tier, Table::Log, range, Order::Descending) {
+                let (key, value) = pair?;
+                if let Some(Ok(record)) = position_of_key(&key).map(|position| Record::decode(&value, position)) {
+                    newest = newest.max(Some(record.time_ms));
+                    break;
+                }
+            }
         }
         Ok(newest)
     }
@@ -294,58 +379,59 @@ fn next_position(scan: &mut Scan<'_>) -> Result<Option<Position>, StoreError> {
 }
 
 /// A scan's next position and record.
-fn next_record(scan: &mut Scan<'_>) -> Result<Option<(Position, Bytes)>, StoreError> {
+fn next_record(scan: &mut Readable<'_>) -> Result<Option<(Position, Bytes)>, StoreError> {
     Ok(scan.next().transpose()?.and_then(|(key, value)| Some((position_of_key(&key)?, value))))
 }
 
 /// Gathers a page.
-struct PageBuilder {
+struct PageBuilder<'a> {
+    history: &'a History,
     entries: Vec<Arc<Entry>>,
+    damaged: Vec<Unread>,
     bytes: usize,
     now_ms: u64,
 }
 
-impl PageBuilder {
-    fn new(now_ms: u64) -> Self {
-        Self { entries: Vec::new(), bytes: 0, now_ms }
-    }
-
+impl PageBuilder<'_> {
     fn is_full(&self) -> bool {
         self.entries.len() >= PAGE_EVENTS_MAX || self.bytes >= PAGE_BYTES_MAX
     }
 
-    /// Adds the event of an index entry. Its record may be gone by now, by its time to live or below a moved floor.
-    fn push(&mut self, position: Position, tier: Tier, value: Option<Bytes>, epochs: &Epochs) {
-        if let Some(value) = value {
-            self.push_if(position, tier, &value, epochs, |_| true);
+    /// Adds the event of an index entry. Its record may be gone by now, by its time to live or below a moved floor. Returns
+    /// whether it could be read.
+    fn push(&mut self, position: Position, tier: Tier) -> Result<bool, StoreError> {
+        let tiers = &self.history.tiers;
+        match tiers.store(tier).get(Table::Log, &position.to_key()) {
+            Ok(Some(value)) => Ok(self.push_if(position, tier, &value, |_| true)),
+            Ok(None) => Ok(true),
+            Err(error) if error.is_damage() => {
+                tiers.damage.found(Table::Log, &position.to_key(), &error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 
-    fn push_if(
-        &mut self,
-        position: Position,
-        tier: Tier,
-        value: &Bytes,
-        epochs: &Epochs,
-        wanted: impl FnOnce(&Record) -> bool,
-    ) {
-        let record = match Record::decode(value) {
+    /// Adds an event if it is wanted. Returns whether it could be read.
+    fn push_if(&mut self, position: Position, tier: Tier, value: &Bytes, wanted: impl FnOnce(&Record) -> bool) -> bool {
+        let record = match Record::decode(value, position) {
             Ok(record) => record,
             Err(error) => {
-                tracing::error!(?position, %error, "a record can't be read and is left out");
-                return;
+                self.history.tiers.damage.found(Table::Log, &position.to_key(), &error);
+                return false;
             }
         };
         if record.is_expired(self.now_ms) || !wanted(&record) {
-            return;
+            return true;
         }
         self.bytes += record.weight();
-        let random = epochs.random_of(position.ordinal());
+        let random = self.history.epochs.random_of(position.ordinal());
         self.entries.push(Arc::new(Entry::new(position, random, tier.durability(), record)));
+        true
     }
 
     fn finish(self, covered: Position) -> Run {
-        Run { entries: self.entries, covered }
+        Run { entries: self.entries, covered, damaged: self.damaged }
     }
 }
 
@@ -358,7 +444,7 @@ impl History {
             let Some(id) = id else { continue };
             let edge = |order| -> Result<Option<(Position, IndexEntry)>, StoreError> {
                 let range = index_range(id, known.row.floor, Position::LAST);
-                let pair = self.tiers.store(tier).scan(Table::ByChannel, range, order).next().transpose()?;
+                let pair = self.tiers.scan(tier, Table::ByChannel, range, order).next().transpose()?;
                 Ok(pair.and_then(|(key, value)| Some((position_of_key(&key)?, IndexEntry::decode(&value)?))))
             };
             if let (Some((_, first)), Some((newest, last))) = (edge(Order::Ascending)?, edge(Order::Descending)?) {
@@ -375,7 +461,8 @@ impl History {
         for (tier, id) in Tier::ALL.into_iter().zip(ids) {
             let Some(id) = id else { continue };
             let range = index_range(id, above, upto);
-            if self.tiers.store(tier).scan(Table::ByChannel, range, Order::Ascending).next().transpose()?.is_some() {
+            let mut entries = self.tiers.scan(tier, Table::ByChannel, range, Order::Ascending);
+            if entries.next().transpose()?.is_some() || !entries.holes.is_empty() {
                 return Ok(true);
             }
         }
@@ -390,7 +477,7 @@ impl History {
             if after >= prefix {
                 range.0 = Bound::Excluded(after.as_bytes().to_vec());
             }
-            for pair in self.tiers.store(tier).scan(Table::Channels, range, Order::Ascending).take(limit) {
+            for pair in self.tiers.scan(tier, Table::Channels, range, Order::Ascending).take(limit) {
                 let (key, _) = pair?;
                 names.extend(std::str::from_utf8(&key).ok().and_then(|text| ChannelName::new(text).ok()));
             }

@@ -121,13 +121,28 @@ impl Published {
     }
 }
 
+/// What a key stands for in a store; nothing where that is damaged: then the same may be published twice.
+pub(crate) fn readable(
+    found: Result<Option<Bytes>, StoreError>,
+    key: &[u8],
+    tiers: &Tiers,
+) -> Result<Option<Bytes>, StoreError> {
+    match found {
+        Err(error) if error.is_damage() => {
+            tiers.damage.found(Table::Idempotency, key, &error);
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
 impl Pending {
     /// What the key of `draft` says, among the stored ones and those of this commit.
     pub(crate) fn judge(&self, key: &[u8], draft: &Draft, now_ms: u64, tiers: &Tiers) -> Result<Verdict, StoreError> {
         let mut found = self.0.get(key).copied();
         for tier in Tier::ALL {
             if found.is_none() {
-                let value = tiers.store(tier).get(Table::Idempotency, key)?;
+                let value = readable(tiers.store(tier).get(Table::Idempotency, key), key, tiers)?;
                 found = value.and_then(|value| Published::decode(&value)).filter(|before| before.until_ms > now_ms);
             }
         }

@@ -6,7 +6,7 @@ use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::entry::Entry;
 use crate::follows::Since;
-use crate::history::{Known, Source};
+use crate::history::{Known, Run, Source, Unread};
 use crate::hub::Hub;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, STORE_WAIT_MAX};
 use crate::position::Position;
@@ -41,6 +41,15 @@ pub struct HistoryPage {
     pub next: Option<String>,
     /// The id up to which retention removed what was asked for.
     pub gap: Option<String>,
+    /// What of it can't be read as its place on disk is damaged: above the one id, not above the other.
+    pub damaged: Vec<(String, String)>,
+}
+
+/// Entries of a channel, where the next ones are, and what can't be read.
+struct Part {
+    entries: Vec<Arc<Entry>>,
+    next: Option<Position>,
+    damaged: Vec<Unread>,
 }
 
 /// Which part of a channel's history.
@@ -141,49 +150,60 @@ impl Hub {
         };
         let below = query.before.map(|cursor| place(cursor, "`before`")).transpose()?.map_or(head, Position::before);
         let limit = query.limit.min(HISTORY_EVENTS_MAX);
-        let (entries, next) = self.entries(known, above, below, query.order, limit)?;
+        let Part { entries, next, damaged } = self.entries(name, known, above, below, query.order, limit)?;
         // Floors are read after events; see `history`.
         let floor = history.row(name)?.row.floor;
         let asked_for_all = matches!(query.since, Since::After(_) | Since::Ago(_));
         let entries: Vec<_> = entries.into_iter().filter(|entry| entry.position > floor).collect();
         let id = |position: Position| history.epochs.cursor(position, None).to_text();
-        Ok(HistoryPage { entries, next: next.map(id), gap: (asked_for_all && floor > above).then(|| id(floor)) })
+        let damaged = damaged.iter().filter(|unread| unread.to > floor).map(|unread| (id(unread.from), id(unread.to)));
+        let gap = (asked_for_all && floor > above).then(|| id(floor));
+        Ok(HistoryPage { entries, next: next.map(id), gap, damaged: damaged.collect() })
     }
 
     /// Up to `limit` entries of a channel, and the position where the next page begins.
     fn entries(
         &self,
+        name: &ChannelName,
         known: Known,
         above: Position,
         below: Position,
         order: Order,
         limit: usize,
-    ) -> Result<(Vec<Arc<Entry>>, Option<Position>), StoreError> {
+    ) -> Result<Part, StoreError> {
         let history = self.history();
         let source = |above| Source { ids: known.ids, above };
-        let mut entries: Vec<Arc<Entry>> = Vec::new();
+        let (mut entries, mut damaged): (Vec<Arc<Entry>>, Vec<Unread>) = Default::default();
         match order {
             Order::Descending => {
-                entries = history.newest_first(&source(above), below, limit)?;
-                let next = entries.last().map(|entry| entry.position);
-                let more = match next {
-                    Some(next) => history.has_any(known.ids, above, next.before())?,
-                    None => false,
-                };
-                Ok((entries, next.filter(|_| more)))
+                let Run { entries, covered: next, damaged } = history.newest_first(&source(above), below, limit)?;
+                let more = next > above && history.has_any(known.ids, above, next.before())?;
+                Ok(Part { entries, next: more.then_some(next), damaged })
             }
             Order::Ascending => {
                 let (mut at, mut bytes) = (above, 0);
                 while entries.len() < limit && at < below && bytes < HISTORY_BYTES_MAX {
-                    let run = history.merge(&[source(at)], below)?;
+                    let run = match history.merge(&[source(at)], below) {
+                        // Its index is damaged; the log may still be whole.
+                        Err(error) if error.is_damage() => {
+                            history.scan(at, below, |record, _| record.channels.contains(name))?
+                        }
+                        run => run?,
+                    };
                     at = run.covered;
+                    damaged.extend(run.damaged);
                     bytes += run.entries.iter().map(|entry| entry.record.data.len()).sum::<usize>();
                     entries.extend(run.entries);
                 }
-                entries.truncate(limit);
-                let next = entries.last().map_or(at, |entry| entry.position);
+                let next = if entries.len() > limit {
+                    entries.truncate(limit);
+                    entries.last().map_or(at, |entry| entry.position)
+                } else {
+                    at
+                };
+                damaged.retain(|unread| unread.from < next);
                 let more = history.has_any(known.ids, next, below)?;
-                Ok((entries, more.then_some(next)))
+                Ok(Part { entries, next: more.then_some(next), damaged })
             }
         }
     }

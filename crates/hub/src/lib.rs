@@ -28,6 +28,7 @@ pub mod channel;
 pub mod clock;
 pub mod config;
 pub mod cursor;
+mod damage;
 mod directory;
 pub mod draft;
 mod due;

@@ -302,7 +302,9 @@ impl Loop {
                 Ok(placed) => self.counters.published(placed.durability),
                 Err(AppendError::Conflict | AppendError::Batch(_)) => bump(&self.counters.conflicts),
                 Err(AppendError::DiskFull) => bump(&self.counters.refused_disk_full),
-                Err(AppendError::OutcomeUnknown | AppendError::Reopening | AppendError::Closed) => {
+                Err(
+                    AppendError::OutcomeUnknown | AppendError::Reopening | AppendError::Closed | AppendError::Damaged,
+                ) => {
                     bump(&self.counters.failed);
                 }
             }

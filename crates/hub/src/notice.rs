@@ -24,11 +24,14 @@ pub enum GapReason {
     Unknown,
     /// The stream was so slow that retention overtook it.
     Overflow,
+    /// They can't be read any more: their place on disk is damaged.
+    Damaged,
 }
 
 impl GapReason {
     /// All reasons, for counters.
-    pub const ALL: [Self; 5] = [Self::Trimmed, Self::Expired, Self::Restart, Self::Unknown, Self::Overflow];
+    pub const ALL: [Self; 6] =
+        [Self::Trimmed, Self::Expired, Self::Restart, Self::Unknown, Self::Overflow, Self::Damaged];
 
     /// The word for it on the wire.
     pub fn as_str(self) -> &'static str {
@@ -38,6 +41,7 @@ impl GapReason {
             Self::Restart => "restart",
             Self::Unknown => "unknown",
             Self::Overflow => "overflow",
+            Self::Damaged => "damaged",
         }
     }
 }

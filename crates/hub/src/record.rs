@@ -1,4 +1,7 @@
-//! What the log keeps of an event, and its bytes: a format version, then tagged fields.
+//! What the log keeps of an event, and its bytes: a format version, tagged fields, a checksum.
+//!
+//! The checksum is of all bytes before it and of the record's position, so that neither a flipped bit nor a record in
+//! another one's place is ever taken for an event, whatever lies between here and the disk.
 //!
 //! A field is a tag, a length and that many bytes. Fields that this version doesn't know are kept and written again, so
 //! that a newer hub's records survive an older one. A format version that this hub doesn't know is refused by name.
@@ -6,14 +9,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::channel::ChannelName;
 use crate::draft::{Draft, Publisher};
 use crate::event::is_json;
+use crate::position::Position;
 use crate::varint;
 
 /// The version that this hub writes, and the newest that it reads.
 pub const FORMAT: u8 = 1;
+
+/// Bytes of the checksum, at the record's end: XXH3 with the position as its seed, little endian.
+const CHECKSUM_BYTES: usize = 8;
 
 /// The tags of format 1. A number is never used for something else.
 mod tag {
@@ -96,9 +104,9 @@ impl Record {
         self.data.len() + self.channels.iter().map(|c| c.as_str().len() + 32).sum::<usize>() + 160
     }
 
-    /// The record as bytes.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.weight());
+    /// The record as bytes, for this position.
+    pub(crate) fn encode(&self, position: Position) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.weight() + CHECKSUM_BYTES);
         out.push(FORMAT);
         let mut field = |tag, bytes: &[u8]| {
             varint::write(tag, &mut out);
@@ -132,21 +140,26 @@ impl Record {
         for (tag, bytes) in &self.unknown {
             field(*tag, bytes);
         }
+        let checksum = checksum(&out, position);
+        out.extend_from_slice(&checksum);
         out
     }
 
-    /// Reads a record. The data shares the memory of `bytes`.
+    /// Reads the record of this position. The data shares the memory of `bytes`.
     ///
     /// # Errors
     ///
     /// When the bytes are of a newer format or damaged.
-    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, RecordError> {
-        let mut input: &[u8] = bytes;
-        let (&format, rest) = input.split_first().ok_or(RecordError::Damaged)?;
+    pub(crate) fn decode(bytes: &Bytes, position: Position) -> Result<Self, RecordError> {
+        let (input, found) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(RecordError::Damaged)?;
+        // First, and in newer formats too: a flipped version is no newer hub.
+        if *found != checksum(input, position) {
+            return Err(RecordError::Damaged);
+        }
+        let (&format, mut input) = input.split_first().ok_or(RecordError::Damaged)?;
         if format > FORMAT {
             return Err(RecordError::NewerFormat(format));
         }
-        input = rest;
         let mut record = Self {
             channels: Vec::with_capacity(1),
             name: None,
@@ -190,6 +203,11 @@ impl Record {
     }
 }
 
+/// The checksum of a record's other bytes, at this position.
+fn checksum(bytes: &[u8], position: Position) -> [u8; CHECKSUM_BYTES] {
+    xxh3_64_with_seed(bytes, u64::from_be_bytes(position.to_key())).to_le_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,7 +215,9 @@ mod tests {
 
     /// Format 1 as this hub writes it. If this changes, the format has changed: give it a new number instead.
     const SAMPLE: &str = "0101046e657773010362656505029a050204746f6c64040a746578742f706c61696e0603616461\
-                          0702e8070802f40303026869e3010178";
+                          0702e8070802f40303026869e3010178d2d3d7abcba22bac";
+
+    const AT: Position = Position::LAST;
 
     fn sample() -> Record {
         Record {
@@ -216,34 +236,50 @@ mod tests {
     #[test]
     fn a_record_survives_its_bytes_and_keeps_what_it_does_not_know() {
         let record = sample();
-        assert_eq!(Record::decode(&record.encode().into()).unwrap(), record);
+        assert_eq!(Record::decode(&record.encode(AT).into(), AT).unwrap(), record);
+    }
+
+    #[test]
+    fn a_record_in_another_ones_place_is_damaged() {
+        let bytes: Bytes = sample().encode(AT).into();
+        assert_eq!(Record::decode(&bytes, AT.before()), Err(RecordError::Damaged));
     }
 
     #[test]
     fn format_1_stays_as_it_was_released() {
         let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
         let released: Vec<u8> = SAMPLE.as_bytes().chunks(2).map(hex).collect();
-        assert_eq!(sample().encode(), released);
+        assert_eq!(sample().encode(AT), released);
     }
 
     #[test]
     fn a_newer_format_is_refused_by_name() {
-        let mut bytes = sample().encode();
+        let mut bytes = sample().encode(AT);
+        bytes.truncate(bytes.len() - CHECKSUM_BYTES);
         bytes[0] = FORMAT + 1;
-        let error = Record::decode(&bytes.into()).unwrap_err();
+        bytes.extend(checksum(&bytes, AT));
+        let error = Record::decode(&bytes.into(), AT).unwrap_err();
         assert_eq!(error.to_string(), "record format 2 is newer than this hub, which reads up to format 1");
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused_but_never_panic(bytes: Vec<u8>) {
-            let _ = Record::decode(&bytes.into());
+            let _ = Record::decode(&bytes.into(), AT);
         }
 
         #[test]
-        fn a_cut_record_is_damaged_or_shorter_but_never_panics(cut in 0usize..80) {
-            let bytes = sample().encode();
-            let _ = Record::decode(&bytes[..cut.min(bytes.len())].to_vec().into());
+        fn a_cut_record_is_never_read(cut in 0usize..63) {
+            let bytes = sample().encode(AT);
+            prop_assert!(cut < bytes.len());
+            prop_assert!(Record::decode(&bytes[..cut].to_vec().into(), AT).is_err());
+        }
+
+        #[test]
+        fn a_record_with_a_flipped_bit_is_never_read(bit in 0usize..63 * 8) {
+            let mut bytes = sample().encode(AT);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Record::decode(&bytes.into(), AT).is_err());
         }
     }
 }

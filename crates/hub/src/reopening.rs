@@ -53,6 +53,7 @@ impl Writer {
         store.reopen()?;
         let (released, _) = self.window.head();
         let found = self.found(released, &*store)?;
+        self.look_for_lost()?;
         self.horizon.reread(&*store)?;
         let review = Review::open(&*store, &self.rules)?;
         let random = (self.random_source)();
@@ -85,12 +86,12 @@ impl Writer {
         for pair in store.scan(Table::Log, range, Order::Ascending) {
             let (key, value) = pair?;
             let Some(position) = position_of_key(&key) else { continue };
-            match Record::decode(&value) {
+            match Record::decode(&value, position) {
                 Ok(record) => {
                     let random = self.epochs.random_of(position.ordinal());
                     found.push(Arc::new(Entry::new(position, random, Durability::Durable, record)));
                 }
-                Err(error) => tracing::error!(?position, %error, "a record can't be read and is left out"),
+                Err(error) => self.tiers.damage.found(Table::Log, &key, &error),
             }
         }
         Ok(found)

@@ -204,8 +204,13 @@ impl Retention {
     /// Removes an expired event from its channels, whatever their floors. Returns whether there was one.
     pub(crate) fn expire(position: Position, tier: Tier, batch: &mut Batch, tiers: &Tiers) -> Result<bool, StoreError> {
         let store = tiers.store(tier);
-        let Some(value) = store.get(Table::Log, &position.to_key())? else { return Ok(false) };
-        if let Ok(record) = Record::decode(&value) {
+        let value = match store.get(Table::Log, &position.to_key()) {
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(false),
+            Err(error) if error.is_damage() => Bytes::new(),
+            Err(error) => return Err(error),
+        };
+        if let Ok(record) = Record::decode(&value, position) {
             for name in &record.channels {
                 if let Some(row) = ChannelRow::read(store, name)? {
                     batch.remove(Table::ByChannel, index_key(row.id, position));
@@ -231,8 +236,14 @@ fn remove(doomed: Doomed, batch: &mut Batch, tiers: &Tiers) -> Result<(), StoreE
 /// Whether some channel of an event has a stored floor below it.
 fn is_kept_elsewhere(position: Position, tier: Tier, tiers: &Tiers) -> Result<bool, StoreError> {
     let store = tiers.store(tier);
-    let Some(value) = store.get(Table::Log, &position.to_key())? else { return Ok(false) };
-    let Ok(record) = Record::decode(&value) else { return Ok(false) };
+    let value = match store.get(Table::Log, &position.to_key()) {
+        Ok(Some(value)) => value,
+        Ok(None) => return Ok(false),
+        // Whose it is nobody knows. Its place must tell the others so.
+        Err(error) if error.is_damage() => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let Ok(record) = Record::decode(&value, position) else { return Ok(true) };
     for name in &record.channels {
         if ChannelRow::read(store, name)?.is_some_and(|row| row.floor < position) {
             return Ok(true);
@@ -250,7 +261,7 @@ pub(crate) fn entries_after(
 ) -> impl Iterator<Item = Result<(Position, IndexEntry), StoreError>> + use<'_> {
     // From the position on, not from the channel's first key: what was removed lies there until it is compacted.
     let range = (Bound::Excluded(index_key(id, from)), keys_with_prefix(&id.to_be_bytes()).1);
-    let pairs = tiers.store(tier).scan(Table::ByChannel, range, Order::Ascending);
+    let pairs = tiers.scan(tier, Table::ByChannel, range, Order::Ascending);
     pairs.filter_map(|pair| match pair {
         Ok((key, value)) => Some(Ok((position_of_key(&key)?, IndexEntry::decode(&value)?))),
         Err(error) => Some(Err(error)),

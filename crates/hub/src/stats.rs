@@ -91,7 +91,7 @@ pub(crate) struct Counters {
     pub(crate) refused_full: AtomicU64,
     pub(crate) refused_stopping: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
-    gaps: [AtomicU64; 5],
+    gaps: [AtomicU64; GapReason::ALL.len()],
     pub(crate) pages: AtomicU64,
     pub(crate) page_bytes: AtomicU64,
     pub(crate) fell_behind: AtomicU64,
@@ -293,6 +293,8 @@ pub struct Stats {
     pub disk_reserve_bytes: u64,
     /// Whether they are being refused.
     pub disk_full: bool,
+    /// Places of the store that were found damaged since the start.
+    pub damaged: u64,
 }
 
 impl Counters {
@@ -340,6 +342,7 @@ impl Counters {
             disk_free_bytes: None,
             disk_reserve_bytes: 0,
             disk_full: false,
+            damaged: 0,
         }
     }
 }

@@ -126,6 +126,10 @@ pub fn keys_with_prefix(prefix: &[u8]) -> KeyRange {
 /// Keys and values in order, read as they are asked for.
 pub type Scan<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), StoreError>> + 'a>;
 
+/// What to do about a folder that can't be opened.
+const ADVICE: &str = "Nothing was changed. Keep a copy of the folder, then restore the last backup of it; or begin with an \
+                      empty folder, and have it take over an earlier `fanfare data export` by `fanfare data import`";
+
 /// A store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -133,7 +137,10 @@ pub enum StoreError {
     #[error("the data folder is in use by another process")]
     Locked,
     /// The folder is of another kind or version.
-    #[error("the data folder holds format {found}, which this hub can't read (it reads format {known})")]
+    #[error(
+        "the data folder holds format {found}, which this hub can't read (it reads format {known}); \
+             use the newer Fanfare that wrote it, or restore a backup from before"
+    )]
     Format {
         /// What the folder says.
         found: String,
@@ -143,6 +150,18 @@ pub enum StoreError {
     /// The store is being reopened after a failure. Nothing was read or written; it may be asked again once it is back.
     #[error("the store is being reopened")]
     Reopening,
+    /// What is asked for can't be read: its bytes are not those that were written. Other places may be sound.
+    #[error("the store is damaged at this place")]
+    Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The folder can't be opened: something that everything hangs on is damaged or missing.
+    #[error("the data folder can't be opened: {what}. {ADVICE}")]
+    Unreadable {
+        /// What is wrong with which file or table.
+        what: String,
+        /// What the storage engine says.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     /// The disk, the file system or the storage engine failed.
     #[error("the store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -160,6 +179,27 @@ pub struct DiskRoom {
 impl DiskRoom {
     /// Nothing bounds the store, or nobody knows what does.
     pub const UNKNOWN: Self = Self { free: u64::MAX, total: u64::MAX };
+}
+
+impl StoreError {
+    /// Something that everything hangs on is damaged.
+    pub(crate) fn unreadable(what: impl Into<String>) -> Self {
+        Self::Unreadable { what: what.into(), source: None }
+    }
+
+    /// Whether only a place of the store is damaged, beside which others can be read.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_))
+    }
+}
+
+/// A part of the log that was lost: between these keys of the table [`Table::Log`], as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// The last key before the damage.
+    pub after: Option<[u8; 8]>,
+    /// The first key behind it.
+    pub before: Option<[u8; 8]>,
 }
 
 /// Ordered tables with atomic batches.
@@ -182,6 +222,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// The keys of a range in order, with their values.
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_>;
+
+    /// Parts of the log that were found lost when the store was opened: between these keys of the table `log`, as far as
+    /// they are known.
+    fn lost(&self) -> Vec<Lost> {
+        Vec::new()
+    }
+
+    /// Remembers a key of the table `log` outside of all tables, without a need that it lasts. Where a later opening finds the
+    /// log to end before it, something is lost.
+    fn mark(&self, _key: [u8; 8]) {}
+
+    /// What was marked last, as found when the store was opened.
+    fn marked(&self) -> Option<[u8; 8]> {
+        None
+    }
 
     /// Gives the space of removed keys back to the file system. May take long; called on no hot path.
     ///

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::channel::ChannelName;
 use crate::due::Due;
-use crate::idempotency::Published;
+use crate::idempotency::{Published, readable};
 use crate::limits::{SWEEP_ENTRIES_MAX, WINDOW_AGE_MAX};
 use crate::retention::{Retention, entries_after, is_over};
 use crate::store::{Batch, Order, Persist, StoreError, Table};
@@ -37,6 +37,7 @@ impl Writer {
         // publishes.
         self.tiers.durable.commit(Batch::default(), Persist::Later)?;
         self.directory.make_room();
+        self.mark_head();
         let now_ms = self.now_ms();
         // Nothing is due before this from now on, even if the clock goes back.
         self.time_ms = now_ms;
@@ -75,7 +76,7 @@ impl Writer {
         // What was due before is gone; its keys lie at the table's front until they are compacted.
         let from_ms = *tier.of_pair(&mut self.swept_ms);
         let range = (Bound::Included(from_ms.to_be_bytes().to_vec()), Bound::Unbounded);
-        let mut scan = tiers.store(tier).scan(Table::Due, range, Order::Ascending);
+        let mut scan = tiers.scan(tier, Table::Due, range, Order::Ascending);
         for _ in 0..SWEEP_ENTRIES_MAX {
             let next = scan.next().transpose()?;
             let Some((key, _)) = next.filter(|(key, _)| Due::decode(key).is_none_or(|(at_ms, _)| at_ms <= now_ms))
@@ -89,12 +90,18 @@ impl Writer {
                 }
                 Some((_, Due::Idempotency(of))) => {
                     // The key may have been used again since, and then counts for longer.
-                    let published = tiers.store(tier).get(Table::Idempotency, &of)?;
+                    let published = readable(tiers.store(tier).get(Table::Idempotency, &of), &of, &tiers)?;
                     if published.is_some_and(|value| Published::is_over(&value, now_ms)) {
                         batch.remove(Table::Idempotency, of);
                     }
                 }
-                Some((_, Due::Channel(name))) => self.look_at(&name, tier, now_ms, batch)?,
+                Some((_, Due::Channel(name))) => match self.look_at(&name, tier, now_ms, batch) {
+                    // Its row is damaged, so it stays as it is.
+                    Err(error) if error.is_damage() => {
+                        tiers.damage.found(Table::Channels, name.as_str().as_bytes(), &error);
+                    }
+                    looked => looked?,
+                },
                 None => {}
             }
             batch.remove(Table::Due, key);

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use crate::damage::{Damage, Readable};
 use crate::rule::Durability;
-use crate::store::Store;
 use crate::store::memory::MemoryStore;
+use crate::store::{KeyRange, Order, Store, Table};
 
 /// Where an event is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,12 +54,14 @@ pub(crate) struct Tiers {
     pub(crate) durable: Arc<dyn Store>,
     /// The store in memory, empty at every start.
     pub(crate) memory: Arc<MemoryStore>,
+    /// What of them can't be read.
+    pub(crate) damage: Arc<Damage>,
 }
 
 impl Tiers {
     /// The given store on disk, beside a fresh one in memory.
     pub(crate) fn new(durable: Arc<dyn Store>) -> Self {
-        Self { durable, memory: Arc::new(MemoryStore::default()) }
+        Self { durable, memory: Arc::new(MemoryStore::default()), damage: Arc::default() }
     }
 
     /// The store of a tier.
@@ -67,5 +70,10 @@ impl Tiers {
             Tier::Durable => &*self.durable,
             Tier::Memory => &*self.memory,
         }
+    }
+
+    /// Scans what can be read of a range.
+    pub(crate) fn scan(&self, tier: Tier, table: Table, range: KeyRange, order: Order) -> Readable<'_> {
+        Readable::new(self.store(tier), &self.damage, table, range, order)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::directory::{ChannelRow, Directory, IndexEntry, index_key, position_of_key};
+use crate::directory::{Directory, IndexEntry, index_key, position_of_key};
 use crate::draft::Draft;
 use crate::due::Due;
 use crate::entry::Entry;
@@ -28,6 +28,11 @@ use crate::space::{self, Room, Space};
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
 use crate::tier::{Tier, Tiers};
 use crate::window::Window;
+
+mod closing;
+mod damaged;
+
+pub(crate) use self::damaged::LostParts;
 
 /// Drafts that are appended together, in their order.
 #[derive(Debug)]
@@ -61,6 +66,9 @@ pub enum AppendError {
     /// The disk has no room for durable events. Nothing was written.
     #[error("the disk is full; durable events are taken again when there is room")]
     DiskFull,
+    /// What the store knows of a channel is damaged, so nothing can be added to it.
+    #[error("the channel's entry in the store is damaged, so it takes no events; see `fanfare data check`")]
+    Damaged,
     /// The store failed while the event was written. Whether it was kept shows once the store is open again.
     #[error("the store failed while the event was written; whether it was kept is unknown")]
     OutcomeUnknown,
@@ -92,6 +100,12 @@ pub(crate) struct Writer {
     pub(crate) retention: Retention,
     /// Which channels have yet to learn of other rules.
     pub(crate) review: Review,
+    /// What damage took of the log, for readers.
+    pub(crate) lost: Arc<LostParts>,
+    /// The last position of the last commit that is on disk.
+    head: Position,
+    /// The same, as the store was told to remember it elsewhere.
+    marked: Position,
     /// The last position given.
     pub(crate) last: Position,
     /// The position of the last event, which transient events after it are said to have.
@@ -160,19 +174,30 @@ impl Writer {
     /// # Errors
     ///
     /// When the store failed or is of a newer format.
-    pub(crate) fn open(mut parts: WriterParts) -> Result<Self, StoreError> {
+    pub(crate) fn open(parts: WriterParts) -> Result<Self, StoreError> {
+        Self::try_open(parts).map_err(damaged::at_opening)
+    }
+
+    fn try_open(mut parts: WriterParts) -> Result<Self, StoreError> {
         crate::format::check(&*parts.store)?;
         let now_ms = parts.clock.unix_ms();
         let epochs = Arc::new(Epochs::open(&*parts.store, now_ms, (parts.random)())?);
         let epoch = epochs.current();
         let last = Position::new(epoch.ordinal, 0);
         let floors = Arc::new(Floors::open(&*parts.store)?);
+        let tiers = Tiers::new(parts.store.clone());
+        let head = damaged::head(&*parts.store)?;
+        let lost_parts =
+            damaged::lost(&tiers, head, Position::new(epoch.ordinal.saturating_sub(1), Position::SEQUENCE_MAX))?;
         Ok(Self {
+            lost: Arc::new(LostParts::new(lost_parts)),
+            head,
+            marked: Position::ORIGIN,
             directory: Directory::open(&*parts.store, parts.channels_max)?,
             horizon: Arc::new(Horizon::open(&*parts.store, now_ms, parts.cursor_age_max)?),
-            time_ms: time_of_last(&*parts.store)?,
+            time_ms: time_of_last(&tiers)?,
             review: Review::open(&*parts.store, &parts.rules)?,
-            tiers: Tiers::new(parts.store),
+            tiers,
             rules: parts.rules,
             clock: parts.clock,
             epochs,
@@ -223,6 +248,7 @@ impl Writer {
             epochs: self.epochs.clone(),
             window: self.window.clone(),
             horizon: self.horizon.clone(),
+            lost: self.lost.clone(),
             floors: self.floors.clone(),
             clock: self.clock.clone(),
         }
@@ -248,7 +274,10 @@ impl Writer {
             let Self { retention, directory, rules, tiers, .. } = self;
             retention.fill_floors(&mut commit.batches, moved, directory, rules, tiers)?;
         }
-        let [durable, memory] = commit.batches;
+        let [mut durable, memory] = commit.batches;
+        if commit.synced {
+            damaged::put_head(self.last, &mut durable);
+        }
         if !durable.is_empty() || commit.synced {
             let (bytes, persist) =
                 (space::bytes_of(&durable), if commit.synced { Persist::Now } else { Persist::Later });
@@ -263,6 +292,7 @@ impl Writer {
         self.retention.filled(removals);
         if commit.synced {
             self.retention.synced();
+            self.head = self.last;
         }
         self.window.append(commit.entries, self.last);
         Ok(())
@@ -299,8 +329,8 @@ impl Writer {
     fn place_group(&mut self, group: Group, commit: &mut Commit) -> Result<Outcome, StoreError> {
         if group.atomic {
             match self.judge_all(&group, commit)? {
-                Judgement::Conflict(refused) => {
-                    let outcome = |at| if at == refused { AppendError::Conflict } else { AppendError::Batch(refused) };
+                Judgement::Refused(refused, why) => {
+                    let outcome = |at| if at == refused { why } else { AppendError::Batch(refused) };
                     return Ok((0..group.drafts.len()).map(|at| Err(outcome(at))).collect());
                 }
                 Judgement::Costs(bytes) if !commit.room.has(bytes) => {
@@ -317,13 +347,16 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// Looks for a draft of a group whose idempotency key is taken, by what was published before or by the group itself;
-    /// where there is none, tells what the group adds to the disk.
-    fn judge_all(&self, group: &Group, commit: &Commit) -> Result<Judgement, StoreError> {
+    /// Looks for a draft of a group that can't be taken: its channel is damaged, or its idempotency key is taken, by what
+    /// was published before or by the group itself. Where there is none, tells what the group adds to the disk.
+    fn judge_all(&mut self, group: &Group, commit: &Commit) -> Result<Judgement, StoreError> {
         let now_ms = self.now_ms();
         let mut bytes = 0;
         let mut own: std::collections::HashMap<Vec<u8>, Published> = std::collections::HashMap::new();
         for (at, draft) in group.drafts.iter().enumerate() {
+            if self.is_damaged(draft)? {
+                return Ok(Judgement::Refused(at, AppendError::Damaged));
+            }
             let is_durable = draft.channels.iter().any(|name| self.rules.of(name).durability == Durability::Durable);
             let cost = if is_durable { space::cost(draft) } else { 0 };
             let Some(key) = store_key(draft) else {
@@ -334,7 +367,7 @@ impl Writer {
             let differs = own.get(&key).is_some_and(|before| *before != published);
             let verdict = commit.pending.judge(&key, draft, now_ms, &self.tiers)?;
             if differs || verdict == Verdict::Conflict {
-                return Ok(Judgement::Conflict(at));
+                return Ok(Judgement::Refused(at, AppendError::Conflict));
             }
             let is_repeated = own.insert(key, published).is_some();
             bytes += if is_repeated || verdict != Verdict::New { 0 } else { cost };
@@ -344,6 +377,9 @@ impl Writer {
 
     /// Gives a draft its place in a commit.
     fn place(&mut self, draft: Draft, commit: &mut Commit) -> Result<Result<Placed, AppendError>, StoreError> {
+        if self.is_damaged(&draft)? {
+            return Ok(Err(AppendError::Damaged));
+        }
         let now_ms = self.now_ms();
         let key = store_key(&draft);
         if let Some(key) = &key {
@@ -389,7 +425,7 @@ impl Writer {
 
     /// Adds a record to a tier's batch: log, index, and the rows of channels that are new there.
     fn keep(&mut self, position: Position, tier: Tier, record: &Record, batch: &mut Batch) -> Result<(), StoreError> {
-        let bytes = record.encode();
+        let bytes = record.encode(position);
         let size = bytes.len() as u64;
         batch.put(Table::Log, Bytes::copy_from_slice(&position.to_key()), bytes);
         if let Some(at_ms) = record.expires_ms {
@@ -427,41 +463,12 @@ impl Writer {
         }
         Ok(())
     }
-
-    /// Ends the log in order: `memory` channels get floors, so that nobody has to guess what a restart took, and the
-    /// epoch is marked as closed. Nothing may be appended afterwards.
-    ///
-    /// # Errors
-    ///
-    /// When the store failed.
-    pub(crate) fn close(&mut self) -> Result<(), StoreError> {
-        if std::mem::replace(&mut self.state, State::Closed) != State::Open {
-            return Ok(());
-        }
-        // First the floors that wait, or they would come after those made here and take them back.
-        self.commit(Commit { synced: true, ..Commit::default() })?;
-        let moved = self.next_position()?;
-        let mut batch = Batch::default();
-        for pair in self.tiers.memory.scan(Table::Channels, keys_with_prefix(b""), Order::Ascending) {
-            let (key, value) = pair?;
-            let Some(row) = ChannelRow::decode(&value) else { continue };
-            let entries = keys_with_prefix(&row.id.to_be_bytes());
-            let newest = self.tiers.memory.scan(Table::ByChannel, entries, Order::Descending).next().transpose()?;
-            let newest = newest.and_then(|(key, _)| position_of_key(&key)).unwrap_or_default();
-            let row = ChannelRow { floor: row.floor.max(newest), moved, ..row };
-            self.floors.raise(row.floor, &mut batch);
-            batch.put(Table::Channels, key, row.encode());
-        }
-        self.directory.store_next_id(&mut batch);
-        self.tiers.durable.commit(batch, Persist::Now)?;
-        self.epochs.close(&*self.tiers.durable)
-    }
 }
 
 /// What an atomic group comes to.
 enum Judgement {
-    /// This draft's idempotency key is taken.
-    Conflict(usize),
+    /// This draft is refused.
+    Refused(usize, AppendError),
     /// It adds at most so many bytes to the disk.
     Costs(u64),
 }
@@ -471,8 +478,13 @@ fn refuse_all(group: &Group, error: AppendError) -> Outcome {
     vec![Err(error); group.drafts.len()]
 }
 
-/// The time of the newest record in a store, or 0.
-fn time_of_last(store: &dyn Store) -> Result<u64, StoreError> {
-    let newest = store.scan(Table::Log, keys_with_prefix(b""), Order::Descending).next().transpose()?;
-    Ok(newest.and_then(|(_, value)| Record::decode(&value).ok()).map_or(0, |record| record.time_ms))
+/// The time of the newest record on disk that can be read, or 0.
+fn time_of_last(tiers: &Tiers) -> Result<u64, StoreError> {
+    for pair in tiers.scan(Tier::Durable, Table::Log, keys_with_prefix(b""), Order::Descending) {
+        let (key, value) = pair?;
+        if let Some(Ok(record)) = position_of_key(&key).map(|position| Record::decode(&value, position)) {
+            return Ok(record.time_ms);
+        }
+    }
+    Ok(0)
 }

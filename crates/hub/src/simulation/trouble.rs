@@ -77,8 +77,9 @@ impl World {
         for tier in Tier::ALL {
             for pair in self.history.tiers.store(tier).scan(Table::Log, keys_with_prefix(b""), Order::Ascending) {
                 let (key, value) = pair.unwrap();
-                let number = std::str::from_utf8(&Record::decode(&value).unwrap().data).unwrap().parse().unwrap();
                 let position = position_of_key(&key).unwrap();
+                let record = Record::decode(&value, position).unwrap();
+                let number = std::str::from_utf8(&record.data).unwrap().parse().unwrap();
                 assert!(there.insert(number, (position, tier.durability())).is_none(), "event {number} is there twice");
             }
         }

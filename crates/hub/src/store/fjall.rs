@@ -1,5 +1,6 @@
 //! The store on disk, by fjall: a log-structured merge tree with a journal. Knows nothing of events.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,9 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fjall::config::{BlockSizePolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 
-use super::{Batch, DiskRoom, KeyRange, Order, Persist, Scan, Store, StoreError, Table, journal};
+use super::{Batch, DiskRoom, KeyRange, Lost, Order, Persist, Scan, Store, StoreError, Table, journal};
+
+mod files;
+mod mark;
+mod mend;
+mod opening;
 
 /// Memory for blocks that were read. Catch-up reads are sequential, so more would hardly help.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -59,6 +65,8 @@ struct Opened {
     tables: [Keyspace; 7],
     /// Owns the journal and the worker threads.
     db: Database,
+    /// What damaged journals took.
+    lost: Vec<Lost>,
     /// Tells that all of this is gone.
     _released: SyncSender<()>,
 }
@@ -69,8 +77,39 @@ impl std::fmt::Debug for FjallStore {
     }
 }
 
+/// Why a read failed.
+fn unread(error: fjall::Error) -> StoreError {
+    if is_damage(&error) { StoreError::Damaged(Box::new(error)) } else { failed(error) }
+}
+
+/// Why something else failed.
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     StoreError::Failed(Box::new(error))
+}
+
+/// Whether the bytes that were read are not those that were written, or the disk can't give them any more.
+fn is_damage(error: &fjall::Error) -> bool {
+    /// What Linux says of a sector that can't be read (EIO).
+    const INPUT_OUTPUT: i32 = 5;
+    let is_damaged_io = |error: &std::io::Error| {
+        matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData)
+            || error.raw_os_error() == Some(INPUT_OUTPUT)
+    };
+    match error {
+        fjall::Error::Storage(LsmError::Io(error)) | fjall::Error::Io(error) => is_damaged_io(error),
+        fjall::Error::Storage(
+            LsmError::Decompress(_)
+            | LsmError::ChecksumMismatch { .. }
+            | LsmError::InvalidTag(_)
+            | LsmError::InvalidTrailer
+            | LsmError::InvalidHeader(_)
+            | LsmError::Utf8(_),
+        )
+        | fjall::Error::Decompress(_)
+        | fjall::Error::InvalidTrailer
+        | fjall::Error::InvalidTag(_) => true,
+        _ => false,
+    }
 }
 
 impl FjallStore {
@@ -125,18 +164,21 @@ impl FjallStore {
 
 impl Opened {
     fn at(folder: &Path) -> Result<(Self, Receiver<()>), StoreError> {
-        let db = Database::builder(folder)
+        let lost = opening::look_at(folder)?;
+        let builder = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES_MAX)
-            .max_cached_files(Some(FILES_MAX))
-            .open()
-            .map_err(|error| match error {
-                fjall::Error::Locked => StoreError::Locked,
-                fjall::Error::InvalidVersion(found) => {
-                    StoreError::Format { found: format!("{found:?} of its storage engine"), known: "fjall 3" }
-                }
-                error => failed(error),
-            })?;
+            .max_cached_files(Some(FILES_MAX));
+        // The engine takes some of its files for good, and panics where they are not.
+        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.open()));
+        let db = opened.unwrap_or(Err(fjall::Error::Unrecoverable)).map_err(opening::refused)?;
+        let is_there = |table: &Table| db.keyspace_exists(table.as_str());
+        if is_there(&Table::Meta)
+            && let Some(table) = Table::ALL.iter().find(|table| !is_there(table))
+        {
+            // The last one is made after all others, so this one was there.
+            return Err(StoreError::unreadable(format!("its table `{}` is missing", table.as_str())));
+        }
         let open = |table: Table| db.keyspace(table.as_str(), || options(table)).map_err(failed);
         let [log, by_channel, channels, epochs, idempotency, due, meta] = Table::ALL;
         let tables = [
@@ -149,7 +191,7 @@ impl Opened {
             open(meta)?,
         ];
         let (tell, released) = sync_channel(0);
-        Ok((Self { tables, db, _released: tell }, released))
+        Ok((Self { tables, db, lost, _released: tell }, released))
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -205,7 +247,7 @@ impl<I: Iterator<Item = fjall::Guard>> Iterator for Reading<I> {
     type Item = Result<(Bytes, Bytes), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let pair = self.pairs.next()?.into_inner().map_err(failed);
+        let pair = self.pairs.next()?.into_inner().map_err(unread);
         Some(pair.map(|(key, value)| (Bytes::from(key), Bytes::from(value))))
     }
 }
@@ -234,7 +276,7 @@ impl Store for FjallStore {
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.opened()?.table(table).get(key).map_err(failed)?.map(Bytes::from))
+        Ok(self.opened()?.table(table).get(key).map_err(unread)?.map(Bytes::from))
     }
 
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {
@@ -247,6 +289,20 @@ impl Store for FjallStore {
             Order::Ascending => Box::new(Reading { pairs, _open: open }),
             Order::Descending => Box::new(Reading { pairs: pairs.rev(), _open: open }),
         }
+    }
+
+    fn mark(&self, key: [u8; 8]) {
+        if let Err(error) = mark::write(&self.folder, key) {
+            tracing::warn!(%error, "the log's mark could not be written; it only helps to notice damage");
+        }
+    }
+
+    fn marked(&self) -> Option<[u8; 8]> {
+        mark::read(&self.folder)
+    }
+
+    fn lost(&self) -> Vec<Lost> {
+        self.opened().map(|open| open.lost.clone()).unwrap_or_default()
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {

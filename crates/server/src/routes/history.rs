@@ -23,6 +23,16 @@ struct Page<'a> {
     next: Option<&'a str>,
     /// Where retention removed some of what was asked for: the id up to which.
     gap: Option<&'a str>,
+    /// What can't be read as its place on disk is damaged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<Damaged<'a>>,
+}
+
+/// A part of history that can't be read: above one id, not above the other.
+#[derive(Debug, Serialize)]
+struct Damaged<'a> {
+    from: &'a str,
+    to: &'a str,
 }
 
 /// An event, as in the envelope of `as=json`.
@@ -99,7 +109,8 @@ fn answer(channel: &str, page: &HistoryPage) -> Response {
         time: entry.record.time_ms,
     });
     let (next, gap) = (page.next.as_deref(), page.gap.as_deref());
-    Json(Page { channel, events: events.collect(), next, gap }).into_response()
+    let damaged = page.damaged.iter().map(|(from, to)| Damaged { from, to }).collect();
+    Json(Page { channel, events: events.collect(), next, gap, damaged }).into_response()
 }
 
 fn refused(error: &HistoryError) -> ApiError {

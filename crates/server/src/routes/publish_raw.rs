@@ -139,6 +139,7 @@ pub(crate) fn refused_append(error: AppendError) -> ApiError {
         // Only where a batch is atomic, and then the item that is meant is told instead.
         AppendError::Batch(_) => Code::Malformed,
         AppendError::DiskFull => Code::DiskFull,
+        AppendError::Damaged => Code::StoreFailed,
         AppendError::OutcomeUnknown => Code::OutcomeUnknown,
         AppendError::Reopening => Code::StoreReopening,
         AppendError::Closed => Code::Closed,
@@ -147,7 +148,7 @@ pub(crate) fn refused_append(error: AppendError) -> ApiError {
     match error {
         AppendError::DiskFull => refusal.retry_after(DISK_FULL_RETRY_AFTER),
         AppendError::OutcomeUnknown | AppendError::Reopening => refusal.retry_after(STORE_RETRY),
-        AppendError::Conflict | AppendError::Batch(_) | AppendError::Closed => refusal,
+        AppendError::Conflict | AppendError::Batch(_) | AppendError::Closed | AppendError::Damaged => refusal,
     }
 }
 

@@ -1,0 +1,123 @@
+//! What a stream is told of events that can't be read: a gap with the reason `damaged`, for the channel where it is known,
+//! and then it goes on.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Catchup, Gap, GapScope, Page, channels_of};
+use crate::channel::ChannelName;
+use crate::history::{History, Known, Run, Unread};
+use crate::limits::PATTERN_GAPS_MAX;
+use crate::notice::GapReason;
+use crate::position::Position;
+use crate::store::StoreError;
+
+/// What a stream was told of damage.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DamageTold {
+    /// Events that can't be read were told of up to here. A page that is read again doesn't tell them again.
+    events: Position,
+    /// Channels and patterns that were told of floors that can't be read.
+    floors: HashSet<GapScope>,
+}
+
+impl Catchup {
+    /// Tells of floors that can't be read: something may have been removed below the highest floor of all.
+    pub(super) fn tell_lost_floor(&mut self, history: &History, scope: GapScope, from: Position, page: &mut Page) {
+        let (from, to) = (from.max(self.told), history.floors.highest());
+        if to > from && self.began_before(to) && self.damage_told.floors.insert(scope.clone()) {
+            page.gaps.push(Gap { scope, reason: GapReason::Damaged, from: Some(from), to });
+        }
+    }
+
+    /// What of a page that was read from a position can't be had, and whose it may be. `names` are the sources that were read,
+    /// if there were any.
+    pub(super) fn damaged(
+        &self,
+        history: &History,
+        run: &Run,
+        names: &[ChannelName],
+        from: Position,
+    ) -> Result<Vec<(Unread, Vec<GapScope>)>, StoreError> {
+        let told = self.damage_told.events;
+        let mut damaged = Vec::new();
+        for (lost_from, to) in history.lost.parts() {
+            // What was lost with its index may be anybody's.
+            if to > from.max(told) && lost_from < run.covered {
+                damaged.push((Unread { source: None, from: lost_from, to }, self.all()));
+            }
+        }
+        for unread in run.damaged.iter().filter(|unread| unread.to > told) {
+            let scopes = match unread.source.and_then(|source| names.get(source)) {
+                Some(name) => vec![GapScope::Channel(name.clone())],
+                None => self.concerned(history, unread)?,
+            };
+            damaged.push((*unread, scopes));
+        }
+        Ok(damaged)
+    }
+
+    /// Tells of what a page that was read from a position can't have.
+    pub(super) fn tell_damaged(
+        &mut self,
+        damaged: &[(Unread, Vec<GapScope>)],
+        floors: &HashMap<ChannelName, Position>,
+        page_from: Position,
+        page: &mut Page,
+    ) {
+        let mut gaps: Vec<Gap> = Vec::new();
+        for (unread, scopes) in damaged {
+            for scope in scopes {
+                let floor = match scope {
+                    GapScope::Channel(name) => floors.get(name).copied().unwrap_or_default().max(self.above(name)),
+                    GapScope::Pattern(_) => page_from,
+                };
+                let (from, to) = (unread.from.max(floor), unread.to);
+                // What retention removed is told by another gap, or wasn't asked for.
+                if to <= from {
+                    continue;
+                }
+                match gaps.iter_mut().rev().find(|gap| gap.scope == *scope) {
+                    Some(gap) if gap.to >= from => gap.to = gap.to.max(to),
+                    _ => gaps.push(Gap { scope: scope.clone(), reason: GapReason::Damaged, from: Some(from), to }),
+                }
+            }
+            self.damage_told.events = self.damage_told.events.max(unread.to);
+        }
+        page.gaps.append(&mut gaps);
+    }
+
+    /// All channels and patterns.
+    fn all(&self) -> Vec<GapScope> {
+        let channels = self.follows.channels().iter().map(|(name, _)| GapScope::Channel(name.clone()));
+        let patterns = self.follows.patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
+        channels.chain(patterns).collect()
+    }
+
+    /// Whose events may be among those of a part of the log that can't be read.
+    fn concerned(&self, history: &History, unread: &Unread) -> Result<Vec<GapScope>, StoreError> {
+        let may_have = |known: Option<Known>| match known {
+            Some(Known { ids, .. }) => history.has_any(ids, unread.from, unread.to),
+            None => Ok(true),
+        };
+        let mut scopes = Vec::new();
+        for (name, _) in self.follows.channels() {
+            if may_have(history.row_if_readable(name)?)? {
+                scopes.push(GapScope::Channel(name.clone()));
+            }
+        }
+        for (pattern, _) in self.follows.patterns() {
+            let channels = channels_of(history, pattern, PATTERN_GAPS_MAX)?;
+            let channels = channels.filter(|_| !history.tiers.damage.is_in(crate::store::Table::Channels));
+            let Some(channels) = channels else {
+                scopes.push(GapScope::Pattern(pattern.clone()));
+                continue;
+            };
+            for (name, known) in channels {
+                if may_have(Some(known))? {
+                    scopes.push(GapScope::Channel(name));
+                }
+            }
+        }
+        Ok(scopes)
+    }
+}

@@ -1,0 +1,94 @@
+//! What is done about a journal that is damaged in its midst, lost, or whose files are missing.
+
+use std::fs;
+
+use fanfare_hub::Hub;
+
+use crate::fixture::{Story, files, read};
+
+/// Where the batches of a journal begin, as far as their first bytes tell: start, one to a few items, an item.
+fn batches(journal: &[u8]) -> Vec<usize> {
+    let is_start = |at: &usize| {
+        let at = *at;
+        journal[at] == 1 && journal[at + 2..at + 5] == [0; 3] && journal[at + 13] == 2 && journal[at + 14] == 0
+    };
+    (0..journal.len() - 20).filter(is_start).collect()
+}
+
+#[tokio::test]
+async fn a_journal_damaged_in_its_midst_loses_one_commit_and_nothing_behind_it() {
+    let story = Story::new(40).await;
+    let folder = story.copy();
+    let path = folder.path().join("0.jnl");
+    let mut journal = fs::read(&path).unwrap();
+    let batches = batches(&journal);
+    let at = batches[batches.len() - 15] + 60;
+    journal[at..at + 20].fill(0xaa);
+    fs::write(&path, &journal).unwrap();
+    let told = read(folder.path()).await.unwrap();
+    story.check(&told, "a commit overwritten");
+    assert_eq!(told.events.len() + 1, story.events.len(), "one commit, one event; gaps {:?}", told.gaps);
+    let copies = files(folder.path()).into_iter().filter(|file| file.extension().is_some_and(|end| end == "damaged"));
+    let copies: Vec<_> = copies.collect();
+    assert_eq!(copies.len(), 1);
+    assert_eq!(fs::read(&copies[0]).unwrap(), journal, "the journal is kept as it was");
+    let again = read(folder.path()).await.unwrap();
+    assert_eq!((again.events, again.gaps), (told.events, told.gaps), "the gap is told after further starts, too");
+}
+
+#[tokio::test]
+async fn a_flipped_count_or_sequence_number_of_a_commit_costs_nothing() {
+    let story = Story::new(40).await;
+    for (offset, bit) in [(1, 0), (1, 5), (5, 1), (7, 3), (11, 6)] {
+        let folder = story.copy();
+        let path = folder.path().join("0.jnl");
+        let mut journal = fs::read(&path).unwrap();
+        let batches = batches(&journal);
+        journal[batches[batches.len() - 9] + offset] ^= 1 << bit;
+        fs::write(&path, &journal).unwrap();
+        let told = read(folder.path()).await.unwrap();
+        assert_eq!((told.events.len(), told.gaps.len()), (story.events.len(), 0), "bit {bit} of byte {offset}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_is_gone_is_noticed_by_the_mark() {
+    let story = Story::new(40).await;
+    let folder = story.copy();
+    fs::remove_file(folder.path().join("0.jnl")).unwrap();
+    let told = read(folder.path()).await.unwrap();
+    assert!(told.events.len() < story.events.len());
+    story.check(&told, "no journal");
+}
+
+#[tokio::test]
+async fn a_folder_without_a_file_that_all_hangs_on_is_refused_by_name_and_left_as_it_is() {
+    let story = Story::new(20).await;
+    for name in ["version", "keyspaces/1/current", "keyspaces/1"] {
+        let folder = story.copy();
+        let path = folder.path().join(name);
+        if path.is_dir() {
+            fs::remove_dir_all(&path).unwrap();
+        } else {
+            fs::remove_file(&path).unwrap();
+        }
+        let before = files(folder.path());
+        let why = read(folder.path()).await.err().expect("it is refused");
+        let what = if path.extension().is_some() { "nothing" } else { name };
+        assert!(why.contains(&format!("`{what}`")) || why.contains("`log`"), "{name}: {why}");
+        assert!(why.contains("restore the last backup"), "{why}");
+        assert_eq!(files(folder.path()), before, "{name}: nothing was removed");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_folder_that_somebody_uses_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::open(folder.path()).unwrap();
+    hub.publish("a", "kept").await.unwrap();
+    let before = fs::read(folder.path().join("0.jnl")).unwrap();
+    let refused = Hub::open(folder.path()).unwrap_err().to_string();
+    assert!(refused.contains("in use"), "{refused}");
+    assert_eq!(fs::read(folder.path().join("0.jnl")).unwrap(), before);
+    hub.close().await;
+}
