@@ -50,3 +50,36 @@ fn poll_ignore<I: AsyncRead + Unpin>(io: &mut I, cx: &mut Context<'_>, ignored: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fanfare_hub::{ChannelName, Event, Follows, Hub, Since, Subscribe};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::watched::Watched;
+
+    /// A stream of `bytes` and more, from the beginning of a channel.
+    async fn stream(hub: &Hub, bytes: usize) -> Stream {
+        let channel = ChannelName::new("a").unwrap();
+        for _ in 0..=bytes / 100_000 {
+            hub.publish("a", Event::text("x".repeat(100_000))).await.unwrap();
+        }
+        let follows = Follows::new(vec![(channel, Since::Start)], Vec::new());
+        let (form, hello, heartbeat) = Default::default();
+        hub.reserve(Subscribe { follows, last_event_id: None, form, hello, heartbeat }).unwrap().into_stream()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = Hub::open(folder.path()).unwrap();
+        let stream = stream(&hub, 8_000_000).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let io = Watched::new(listener.accept().await.unwrap().0);
+        deliver(io, stream, b"head".to_vec()).await;
+        drop(client);
+        hub.close().await;
+    }
+}

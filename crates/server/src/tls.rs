@@ -166,6 +166,8 @@ impl Tls {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[test]
@@ -173,6 +175,55 @@ mod tests {
         let text = std::str::from_utf8(PLAIN_HTTP).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}", body.len())), "{text}");
+    }
+
+    /// Both ends of a connection.
+    async fn connection() -> (TcpStream, Watched) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, Watched::new(listener.accept().await.unwrap().0))
+    }
+
+    /// A client that trusts nobody, which the server learns only after it has done its part.
+    async fn distrust(client: TcpStream) {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let roots = rustls::RootCertStore::empty();
+        let config = Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth());
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        assert!(tokio_rustls::TlsConnector::from(config).connect(name, client).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_takes_too_long_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = Tls::open(files::tests::write(folder.path(), "localhost")).unwrap();
+        let counts = Counts::default();
+        let (silent, server) = connection().await;
+        assert!(tls.shake_hands(server, &counts).await.is_none());
+        assert_eq!((counts.tls_too_slow.value(), counts.tls_failed.value()), (1, 0));
+        drop(silent);
+
+        // As many as may be go on already: the next waits for its turn.
+        let all = tls.0.handshakes.acquire_many(TLS_HANDSHAKES_MAX as u32).await.unwrap();
+        let (client, server) = connection().await;
+        let asking = tokio::spawn(distrust(client));
+        assert!(tls.shake_hands(server, &counts).await.is_none());
+        assert_eq!((counts.tls_too_slow.value(), counts.tls_failed.value()), (2, 0));
+        asking.await.unwrap();
+        drop(all);
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_fails_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = Tls::open(files::tests::write(folder.path(), "localhost")).unwrap();
+        let counts = Counts::default();
+        let (client, server) = connection().await;
+        let asking = tokio::spawn(distrust(client));
+        assert!(tls.shake_hands(server, &counts).await.is_none());
+        assert_eq!((counts.tls_too_slow.value(), counts.tls_failed.value()), (0, 1));
+        asking.await.unwrap();
     }
 
     #[test]
