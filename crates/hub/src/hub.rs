@@ -203,12 +203,15 @@ impl Hub {
         self.0.shards.iter().map(count).sum()
     }
 
-    /// Takes over what can change while a hub runs: the rules, how many streams there may be, and what new streams are told
-    /// of reconnecting. No stream ends. Stricter limits of history hold within moments, also for channels that nobody
-    /// publishes to; a stream that is open keeps its heartbeat.
+    /// Takes over what can change while a hub runs: the rules, how many streams there may be, how slow they may be, how old
+    /// they may become and what they are told of reconnecting. No stream ends. Stricter limits of history hold within
+    /// moments, also for channels that nobody publishes to; a stream that is open keeps its heartbeat and its age.
     pub fn reload(&self, config: &HubConfig) {
         self.0.streams_max.store(config.streams_max, Ordering::Relaxed);
         *self.0.retry.lock().unwrap_or_else(PoisonError::into_inner) = config.retry;
+        for shard in &self.0.shards {
+            shard.inbox.send(Command::Settings(ShardSettings::of(config)));
+        }
         self.0.rules.replace(config.rules.clone());
         self.0.log.sweep();
     }
@@ -399,14 +402,7 @@ fn new_shard(writer: &Writer, counters: &Arc<Counters>, config: &HubConfig) -> S
         writer.window.clone(),
         writer.epochs.clone(),
         counters.clone(),
-        ShardSettings {
-            stall_max: config.stall_max,
-            rate_min: config.rate_min,
-            slow_max: config.slow_max,
-            age_max: config.age_max,
-            retry: config.retry,
-            bye_retry: config.bye_retry,
-        },
+        ShardSettings::of(config),
         Box::new(rand::random),
         config.clock.elapsed(),
     )

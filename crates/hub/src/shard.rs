@@ -33,6 +33,7 @@ pub(crate) mod inbox;
 mod pass;
 pub(crate) mod progress;
 pub(crate) mod readers;
+mod settings;
 mod slow;
 mod streams;
 pub(crate) mod thread;
@@ -40,6 +41,7 @@ pub(crate) mod thread;
 use self::give_way::GiveWay;
 use self::pass::{NO_RUN, Pass};
 use self::progress::Progress;
+pub(crate) use self::settings::ShardSettings;
 use self::streams::{Gone, Stream, Streams, place};
 
 /// Something to be read from history for a stream.
@@ -83,23 +85,6 @@ pub(crate) struct Opening {
     pub(crate) head: Position,
     /// Given back when the stream ends.
     pub(crate) place: Option<Arc<OpenPlace>>,
-}
-
-/// The settings of a shard.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ShardSettings {
-    /// How long a reader may take nothing before its stream is cut.
-    pub(crate) stall_max: Duration,
-    /// Bytes a second that a reader which is behind must take.
-    pub(crate) rate_min: u64,
-    /// How long a reader may stay below that.
-    pub(crate) slow_max: Duration,
-    /// How old a stream may become.
-    pub(crate) age_max: Option<Duration>,
-    /// The shortest and longest `retry:` of a stream that has become too old.
-    pub(crate) retry: (Duration, Duration),
-    /// The shortest and longest `retry:` of a bye; each stream gets one of its own in between.
-    pub(crate) bye_retry: (Duration, Duration),
 }
 
 /// The log as a shard sees it.

@@ -156,3 +156,31 @@ async fn a_wall_clock_that_steps_an_hour_either_way_ends_nothing_and_ids_go_on()
     assert!(text.contains("data: 2\n") && !text.contains("data: 1\n") && !text.contains("gap"), "{text}");
     hub.close().await;
 }
+
+#[tokio::test]
+async fn a_new_age_counts_for_new_streams_and_a_new_retry_for_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (hub, clock) = open(folder.path(), HubConfig::default());
+    let mut old = subscribe(&hub).await;
+    let exactly = Duration::from_secs(77);
+    let age_max = Some(Duration::from_hours(1));
+    hub.reload(&HubConfig {
+        age_max,
+        retry: (exactly, exactly),
+        bye_retry: (exactly, exactly),
+        ..HubConfig::default()
+    });
+    let mut new = opened(&hub, None);
+    read_until(&mut new, "retry: 77000").await;
+    read_until(&mut new, "fanfare.hello").await;
+    clock.advance(Duration::from_mins(61));
+    // Something to write, so that the shard looks at the time.
+    hub.publish("news", "an hour later").await.unwrap();
+    let rest = read_to_end(&mut new).await;
+    assert!(rest.contains("\"reason\":\"age\"") && rest.contains("retry: 77000"), "{rest}");
+    read_until(&mut old, "an hour later").await;
+    hub.drain();
+    let rest = read_to_end(&mut old).await;
+    assert!(rest.contains("\"reason\":\"shutdown\"") && rest.contains("retry: 77000"), "{rest}");
+    hub.close().await;
+}

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use super::{Answer, Opening};
+use super::{Answer, Opening, ShardSettings};
 use crate::index::StreamKey;
 use crate::mailbox::MailboxRef;
 
-/// What is said to a shard. Bounded by the number of streams: each has at most one of each kind on its way.
+/// What is said to a shard. Bounded by the number of streams, as each has at most one of each kind on its way, and by how
+/// often people reload.
 pub(crate) enum Command {
     Open(Box<Opening>),
     /// A reader has read what a stream asked for.
@@ -19,6 +20,8 @@ pub(crate) enum Command {
     Ready(MailboxRef),
     /// A body is gone.
     Left(MailboxRef),
+    /// Other settings count from now on.
+    Settings(ShardSettings),
     /// The hub stops: all streams end within this time.
     Drain(Duration),
     Stop,

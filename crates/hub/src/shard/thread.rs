@@ -70,6 +70,7 @@ impl ShardLoop {
                     Command::Left(mailbox) => {
                         mailbox.key().into_iter().for_each(|key| self.shard.close(key, CloseReason::Left));
                     }
+                    Command::Settings(settings) => self.shard.reload(settings),
                     Command::Drain(window) => {
                         self.shard.pass(now);
                         self.shard.drain(now, window);

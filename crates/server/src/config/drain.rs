@@ -11,18 +11,14 @@ use super::streams::check_retry;
 #[serde(default, deny_unknown_fields)]
 pub struct DrainConfig {
     /// The longest reconnection time that streams are told when the server stops.
-    #[schemars(extend("x-restart" = true))]
     pub retry_max: Span,
     /// The shortest reconnection time that streams are told when the server stops: longer than a restart takes, since one
     /// refused connection closes a Firefox page for good.
-    #[schemars(extend("x-restart" = true))]
     pub retry_min: Span,
     /// How long the server goes on as before after it has said that it isn't ready: time for balancers to hear of it.
-    #[schemars(extend("x-restart" = true))]
     pub notice: Span,
     /// How long the streams' end may take: they end spread over it, a thousand a second where it is long enough, and
     /// publishers are served until the last has ended.
-    #[schemars(extend("x-restart" = true))]
     pub window: Span,
 }
 

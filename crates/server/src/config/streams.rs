@@ -12,12 +12,10 @@ use crate::limits::{STREAMS_MAX, WRITE_STALL_MAX};
 pub struct StreamsConfig {
     /// How old a stream may become before it is told to come back: each ends in the last tenth of it. Without it streams last
     /// as long as their connections. Worth setting where connections should move to other servers now and then.
-    #[schemars(extend("x-restart" = true))]
     pub age_max: Option<Span>,
     /// How many streams there may be; further ones are told to come back later.
     pub max: usize,
     /// Bytes a second that a reader which is behind must take; 0 for any. Below it nobody comes forward, but holds a place.
-    #[schemars(extend("x-restart" = true))]
     pub rate_min: ByteSize,
     /// The longest reconnection time that streams are told on opening.
     pub retry_max: Span,
@@ -25,10 +23,8 @@ pub struct StreamsConfig {
     /// those who were cut together don't come back together.
     pub retry_min: Span,
     /// How long a reader may take less than `rate_min` before its stream is cut.
-    #[schemars(extend("x-restart" = true))]
     pub slow_max: Span,
     /// How long a reader may take nothing before its stream is cut.
-    #[schemars(extend("x-restart" = true))]
     pub stall_max: Span,
     /// Threads that serve streams; 0 is one per core.
     #[schemars(extend("x-restart" = true))]
