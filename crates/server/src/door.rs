@@ -1,7 +1,5 @@
 //! The door: what all routes share. The hub behind it, its settings, and what it counts.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::counts::Counts;
 use crate::error::{ApiError, Code};
+use crate::figures::Figures;
 use crate::host::{Host, Origin};
 use crate::limits::{BODIES_BYTES_MAX, READS_MAX};
 
@@ -68,8 +67,7 @@ struct Shared {
     hub: Hub,
     /// Replaced as a whole by [`Door::reload`].
     config: RwLock<Arc<DoorConfig>>,
-    /// Refusals by the place of their code in [`Code::ALL`].
-    refusals: Vec<AtomicU64>,
+    figures: Figures,
     /// What happened to connections; nothing where others accept them.
     counts: Arc<Counts>,
     /// Bounds the reads that block a thread.
@@ -82,14 +80,13 @@ struct Shared {
 
 impl Door {
     pub(crate) fn new(hub: Hub, config: DoorConfig) -> Self {
-        let refusals = Code::ALL.iter().map(|_| AtomicU64::new(0)).collect();
         let reads = Arc::new(Semaphore::new(READS_MAX));
         let bodies = Semaphore::new(BODIES_BYTES_MAX);
         let config = RwLock::new(Arc::new(config));
         Self(Arc::new(Shared {
             hub,
             config,
-            refusals,
+            figures: Figures::default(),
             counts: Arc::default(),
             reads,
             bodies,
@@ -117,17 +114,9 @@ impl Door {
         self.0.clock.elapsed()
     }
 
-    /// Counts a refusal.
-    pub(crate) fn count(&self, code: Code) {
-        if let Some(counter) = Code::ALL.iter().position(|c| *c == code).and_then(|at| self.0.refusals.get(at)) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Refusals so far, by code; those that never happened are left out.
-    pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
-        let counts = self.0.refusals.iter().map(|counter| counter.load(Ordering::Relaxed));
-        Code::ALL.iter().map(|code| code.as_str()).zip(counts).filter(|(_, count)| *count > 0).collect()
+    /// What the door counts.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.0.figures
     }
 
     /// What happened to connections so far.

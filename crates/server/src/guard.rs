@@ -51,9 +51,7 @@ pub(crate) async fn guard(State(door): State<Door>, request: Request, next: Next
         Ok(()) => next.run(request).await,
     };
     if let Some(Refused(code)) = answer.extensions().get() {
-        door.count(*code);
-        // The query may carry what is nobody's business.
-        tracing::debug!(%method, path = uri.path(), code = code.as_str(), "refused");
+        door.figures().refused(*code);
     }
     finish(answer, from)
 }

@@ -36,6 +36,7 @@ mod duration;
 mod encrypted;
 mod error;
 mod exchanges;
+mod figures;
 mod guard;
 mod gzip;
 mod handover;
@@ -44,7 +45,10 @@ mod http1;
 mod http2;
 pub mod limits;
 mod listener;
+mod metrics;
+mod observe;
 mod open_files;
+mod process;
 mod query;
 mod routes;
 pub mod serve;
@@ -75,7 +79,7 @@ use crate::door::Door;
 /// The hub's interface as routes, to be merged into an application of one's own. It answers to loopback names only; see
 /// [`router_with`] for a server with a name.
 ///
-/// The routes are `/events`, `/subscribe`, `/publish`, `/channels…`, `/history`, `/stats` and `/health/…`. Guarding,
+/// The routes are `/events`, `/subscribe`, `/publish`, `/channels…`, `/history`, `/stats`, `/metrics` and `/health/…`. Guarding,
 /// CORS and the form of errors are theirs alone: other routes of the application are left as they are.
 pub fn router(hub: Hub) -> Router {
     router_with(hub, DoorConfig::default())
@@ -84,12 +88,19 @@ pub fn router(hub: Hub) -> Router {
 /// The same for a server that has a name, or whose pages are served from elsewhere.
 pub fn router_with(hub: Hub, config: DoorConfig) -> Router {
     let door = Door::new(hub, config);
-    routes::api().layer(from_fn_with_state(door.clone(), guard::guard)).with_state(door)
+    layered(routes::api(), door)
 }
 
 /// The whole of the binary's application: the interface, the page, and an answer for all other paths.
 pub(crate) fn app(door: Door, http: &HttpConfig) -> Router {
     let routes = routes::api().merge(routes::page());
-    let routes = if http.gzip { routes.layer(from_fn(gzip::gzip)) } else { routes };
-    routes.layer(from_fn_with_state(door.clone(), guard::guard)).with_state(door)
+    layered(if http.gzip { routes.layer(from_fn(gzip::gzip)) } else { routes }, door)
+}
+
+/// The routes behind what every request passes, from the inside out.
+fn layered(routes: Router<Door>, door: Door) -> Router {
+    routes
+        .layer(from_fn_with_state(door.clone(), guard::guard))
+        .layer(from_fn_with_state(door.clone(), observe::observe))
+        .with_state(door)
 }

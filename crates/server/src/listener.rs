@@ -232,6 +232,7 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Entrance, room: Room
         match accepted {
             Ok((socket, _)) => {
                 let Some(place) = room.take() else {
+                    entrance.counts.refused.add();
                     if !was_full {
                         tracing::warn!("there are as many connections as there may be; further ones are closed");
                     }
@@ -240,10 +241,11 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Entrance, room: Room
                 };
                 (was_full, has_failed) = (false, false);
                 keep_alive(&socket);
+                let accepted = entrance.counts.accept();
                 let served = connection::serve(socket, entrance.clone(), stopped.clone());
                 connections.spawn(async move {
                     served.await;
-                    drop(place);
+                    drop((place, accepted));
                 });
                 in_a_row += 1;
                 if in_a_row % ACCEPTED_IN_A_ROW == 0 {
@@ -252,6 +254,7 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Entrance, room: Room
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
+                entrance.counts.accept_failed.add();
                 if !has_failed {
                     tracing::error!(%error, "no connection can be accepted; trying on");
                 }

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::http::Uri;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use crate::door::Door;
 use crate::error::{ApiError, Code};
@@ -12,6 +12,7 @@ pub(crate) mod channels;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod metrics;
 pub(crate) mod page;
 pub(crate) mod publish;
 pub(crate) mod publish_raw;
@@ -19,27 +20,60 @@ pub(crate) mod stats;
 pub(crate) mod style;
 pub(crate) mod subscribe;
 
+/// A path with what answers there.
+pub(crate) struct Route {
+    /// The path, as the router takes it.
+    pub(crate) path: &'static str,
+    /// The methods that it answers to; all others are 405. GET brings HEAD with it, but for streams.
+    #[cfg_attr(not(test), expect(dead_code, reason = "said for those who read the table; a test holds it"))]
+    pub(crate) methods: &'static [&'static str],
+    make: fn() -> MethodRouter<Door>,
+}
+
+const fn route(path: &'static str, methods: &'static [&'static str], make: fn() -> MethodRouter<Door>) -> Route {
+    Route { path, methods, make }
+}
+
+/// The hub's interface, without the page.
+pub(crate) const API: &[Route] = &[
+    route("/events", &["GET"], events::route),
+    route("/subscribe", &["POST"], || post(subscribe::subscribe).fallback(only_post)),
+    route("/publish", &["POST"], || post(publish::publish).fallback(only_post)),
+    route("/channels", &["GET", "POST"], || get(channels::channels).post(publish_raw::by_query).fallback(get_or_post)),
+    route("/channels/{channel}", &["GET", "POST"], || {
+        get(channel::by_path).post(publish_raw::by_path).fallback(get_or_post)
+    }),
+    route("/channels/{channel}/history", &["GET"], || get(history::by_path).fallback(only_get)),
+    route("/history", &["GET"], || get(history::by_query).fallback(only_get)),
+    route("/stats", &["GET"], || get(stats::stats).fallback(only_get)),
+    route("/metrics", &["GET"], || get(metrics::metrics).fallback(only_get)),
+    route("/health/live", &["GET"], || get(health::live).fallback(only_get)),
+    route("/health/ready", &["GET"], || get(health::ready).fallback(only_get)),
+];
+
+/// The page and what it needs.
+pub(crate) const PAGE: &[Route] = &[
+    route("/", &["GET"], || get(page::index).fallback(only_get)),
+    route("/assets/{*path}", &["GET"], || get(page::asset).fallback(only_get)),
+];
+
+/// All routes.
+pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
+    API.iter().chain(PAGE)
+}
+
+fn router(routes: &[Route]) -> Router<Door> {
+    routes.iter().fold(Router::new(), |router, route| router.route(route.path, (route.make)()))
+}
+
 /// The hub's interface, without the page.
 pub(crate) fn api() -> Router<Door> {
-    Router::new()
-        .route("/events", events::route())
-        .route("/subscribe", post(subscribe::subscribe).fallback(only_post))
-        .route("/publish", post(publish::publish).fallback(only_post))
-        .route("/channels", get(channels::channels).post(publish_raw::by_query).fallback(get_or_post))
-        .route("/channels/{channel}", get(channel::by_path).post(publish_raw::by_path).fallback(get_or_post))
-        .route("/channels/{channel}/history", get(history::by_path).fallback(only_get))
-        .route("/history", get(history::by_query).fallback(only_get))
-        .route("/stats", get(stats::stats).fallback(only_get))
-        .route("/health/live", get(health::live).fallback(only_get))
-        .route("/health/ready", get(health::ready).fallback(only_get))
+    router(API)
 }
 
 /// The page and what it needs, and an answer for paths that lead nowhere.
 pub(crate) fn page() -> Router<Door> {
-    Router::new()
-        .route("/", get(page::index).fallback(only_get))
-        .route("/assets/{*path}", get(page::asset).fallback(only_get))
-        .fallback(nowhere)
+    router(PAGE).fallback(nowhere)
 }
 
 async fn only_get() -> ApiError {
@@ -57,4 +91,26 @@ async fn get_or_post() -> ApiError {
 async fn nowhere(uri: Uri) -> ApiError {
     let advice = "listen at `GET /events?channel=…`, publish with `POST /channels/{channel}`";
     ApiError::new(Code::NotFound, format!("there is nothing at {:?}; {advice}", uri.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDoor;
+
+    #[tokio::test]
+    async fn every_route_answers_to_its_methods_and_to_no_other() {
+        let door = TestDoor::open();
+        for route in all() {
+            let path = route.path.replace("{channel}", "a").replace("{*path}", "main.js");
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+                let answer = door.request(method, &path, &[], "").await;
+                let is_there = route.methods.contains(&method);
+                assert_eq!(answer.status.as_u16() != 405, is_there, "{method} {path}: {}", answer.status);
+                if !is_there {
+                    assert!(route.methods.iter().all(|own| answer.header("allow").contains(own)), "{method} {path}");
+                }
+            }
+        }
+    }
 }

@@ -94,7 +94,7 @@ pub(crate) fn open(
     match errors {
         ErrorStyle::Stream => {
             // Not an error to the client, but it counts as a refusal.
-            door.count(code);
+            door.figures().refused(code);
             Ok(event_stream(notice::refusal(reason, retry).into()))
         }
         ErrorStyle::Status => Err(ApiError::new(code, code.title()).retry_after(retry)),

@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     version: &'static str,
     /// Seconds since the door was opened.
     uptime: f64,
-    /// Requests refused since then, by the code of the problem.
+    /// Requests refused since then, by the code of the problem; those that happened.
     requests_refused: BTreeMap<&'static str, u64>,
     /// What happened to connections since then.
     connections: BTreeMap<&'static str, u64>,
@@ -30,10 +30,12 @@ pub(crate) async fn stats(State(door): State<Door>, RawQuery(query): RawQuery) -
     Query::parse(query.as_deref(), &[])?;
     // Its size on disk is counted file by file.
     let hub = door.read(fanfare_hub::Hub::stats).await?;
+    let mut refused = door.figures().seen().refusals;
+    refused.retain(|_, count| *count > 0);
     Ok(Json(Answer {
         version: env!("CARGO_PKG_VERSION"),
         uptime: door.uptime().as_secs_f64(),
-        requests_refused: door.refusals(),
+        requests_refused: refused,
         connections: door.counts().all().into_iter().collect(),
         hub,
     }))

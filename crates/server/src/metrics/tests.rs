@@ -1,0 +1,275 @@
+//! That the text is what Prometheus reads, that nothing is missing, and that it doesn't grow with what clients send.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fanfare_hub::{Hub, Stats};
+
+use crate::testing::TestDoor;
+
+/// A metric as it was read.
+#[derive(Debug, Default)]
+pub(crate) struct Family {
+    pub(crate) kind: String,
+    pub(crate) help: String,
+    /// By name and labels.
+    pub(crate) samples: BTreeMap<String, f64>,
+}
+
+/// Reads the text, strictly: each family once, help and type before its samples, samples named as their type wants it,
+/// no sample twice, buckets rising up to the count, the end at the end.
+pub(crate) fn read(text: &str) -> BTreeMap<String, Family> {
+    let mut families = BTreeMap::<String, Family>::new();
+    let mut now = String::new();
+    let body = text.strip_suffix("# EOF\n").expect("it has an end");
+    for line in body.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            let (what, name, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or_default());
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{line}");
+            match what {
+                "HELP" => {
+                    assert!(rest.ends_with('.') || rest.ends_with("1 or 0."), "{line}");
+                    now = name.to_owned();
+                    let family = Family { help: rest.to_owned(), ..Family::default() };
+                    assert!(families.insert(now.clone(), family).is_none(), "twice: {line}");
+                }
+                "TYPE" => {
+                    assert_eq!(name, now, "type and help stand together");
+                    families.get_mut(name).unwrap().kind = rest.to_owned();
+                }
+                _ => panic!("{line}"),
+            }
+            continue;
+        }
+        let (sample, value) = line.rsplit_once(' ').expect(line);
+        let value: f64 = value.parse().expect(line);
+        let (name, labels) = sample.split_once('{').map_or((sample, None), |(name, labels)| (name, Some(labels)));
+        for label in labels.into_iter().flat_map(|labels| labels.strip_suffix('}').expect(line).split(',')) {
+            let (key, value) = label.split_once('=').expect(line);
+            assert!(key.chars().all(|c| c.is_ascii_lowercase()), "{line}");
+            assert!(value.starts_with('"') && value.ends_with('"') && value.len() > 2, "{line}");
+        }
+        let family = families.get_mut(&now).expect(line);
+        let suffixes: &[&str] = match family.kind.as_str() {
+            "gauge" => &[""],
+            "counter" => &["_total"],
+            "info" => &["_info"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            other => panic!("type {other} of {now}"),
+        };
+        let suffix = name.strip_prefix(now.as_str()).expect(line);
+        assert!(suffixes.contains(&suffix), "{line} in {now}");
+        assert!(value >= 0.0 && value.is_finite(), "{line}");
+        assert!(family.samples.insert(sample.to_owned(), value).is_none(), "twice: {line}");
+    }
+    for (name, family) in &families {
+        check_buckets(name, family, text);
+    }
+    families
+}
+
+/// That a histogram's buckets rise in the order in which they stand, and that the last is all.
+fn check_buckets(name: &str, family: &Family, text: &str) {
+    let mut before = 0.0;
+    for line in text.lines().filter(|line| line.starts_with(&format!("{name}_bucket{{"))) {
+        let (sample, value) = line.rsplit_once(' ').unwrap();
+        let value: f64 = value.parse().unwrap();
+        assert!(value >= before, "{line}");
+        before = value;
+        if sample.contains("le=\"+Inf\"") {
+            let labels = sample.replace("_bucket", "_count").replace(",le=\"+Inf\"", "").replace("{le=\"+Inf\"}", "");
+            let key = labels.replace("le=\"+Inf\",", "");
+            assert_eq!(family.samples.get(&key), Some(&value), "{line}");
+            before = 0.0;
+        }
+    }
+}
+
+/// The text of a hub whose figures are these.
+fn text_of(stats: Stats) -> String {
+    let moment = super::Moment {
+        stats,
+        is_ready: true,
+        seen: crate::figures::Figures::default().seen(),
+        connections_open: 0,
+        connections: vec![("accepted", 0)],
+        process: crate::process::Process::now(),
+    };
+    let mut registry = prometheus_client::registry::Registry::default();
+    registry.register_collector(Box::new(moment));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    text
+}
+
+/// Where each of the hub's figures is found. Whoever adds one to [`Stats`] adds it here and to `metrics/hub.rs`.
+const WHERE: &[(&str, &str)] = &[
+    ("streams", "fanfare_streams_open"),
+    ("streams_max", "fanfare_streams_max"),
+    ("streams_peak", "fanfare_streams_peak"),
+    ("streams_behind", "fanfare_streams_behind"),
+    ("streams_age", "fanfare_streams_age_seconds"),
+    ("streams_opened", "fanfare_streams_opened_total"),
+    ("streams_resumed", "fanfare_streams_resumed_total"),
+    ("streams_refused_full", "fanfare_streams_refused_total{reason=\"full\"}"),
+    ("streams_refused_stopping", "fanfare_streams_refused_total{reason=\"stopping\"}"),
+    ("streams_closed", "fanfare_streams_closed_total{reason=\"*\"}"),
+    ("fell_behind", "fanfare_streams_fell_behind_total"),
+    ("gaps", "fanfare_gaps_told_total{reason=\"*\"}"),
+    ("published", "fanfare_events_published_total{durability=\"*\"}"),
+    ("duplicates", "fanfare_events_not_published_total{reason=\"duplicate\"}"),
+    ("conflicts", "fanfare_events_not_published_total{reason=\"conflict\"}"),
+    ("failed", "fanfare_events_not_published_total{reason=\"failed\"}"),
+    ("refused_disk_full", "fanfare_events_not_published_total{reason=\"disk_full\"}"),
+    ("commits", "fanfare_commits_total"),
+    ("publish_latency", "fanfare_publish_latency_seconds_count"),
+    ("commit_duration", "fanfare_commit_duration_seconds_count"),
+    ("commit_events", "fanfare_commit_events_count"),
+    ("commit_bytes", "fanfare_commit_bytes_count"),
+    ("queue", "fanfare_queue_requests"),
+    ("queue_bytes", "fanfare_queue_bytes"),
+    ("removed", "fanfare_retention_removed_total"),
+    ("lag_events", "fanfare_shard_lag_events"),
+    ("lag", "fanfare_shard_lag_seconds"),
+    ("store_failures", "fanfare_store_failures_total"),
+    ("store_reopenings", "fanfare_store_reopenings_total"),
+    ("damaged", "fanfare_store_damaged_total"),
+    ("pages_read", "fanfare_history_pages_read_total"),
+    ("page_bytes", "fanfare_history_held_bytes"),
+    ("window_bytes", "fanfare_window_bytes"),
+    ("window_events", "fanfare_window_events"),
+    ("disk_bytes", "fanfare_disk_bytes"),
+    ("disk_free_bytes", "fanfare_disk_free_bytes"),
+    ("disk_reserve_bytes", "fanfare_disk_reserve_bytes"),
+    ("disk_full", "fanfare_disk_full"),
+];
+
+/// Figures of which no two are the same.
+fn distinct(stats: Stats) -> Stats {
+    let mut next = 1_000;
+    let mut number = || {
+        next += 1;
+        next
+    };
+    let mut stats = Stats {
+        streams: number(),
+        streams_max: number(),
+        streams_peak: number(),
+        streams_behind: number(),
+        streams_age: number() as f64,
+        streams_opened: number(),
+        streams_resumed: number(),
+        streams_refused_full: number(),
+        streams_refused_stopping: number(),
+        fell_behind: number(),
+        duplicates: number(),
+        conflicts: number(),
+        failed: number(),
+        refused_disk_full: number(),
+        commits: number(),
+        queue: number(),
+        queue_bytes: number(),
+        removed: number(),
+        lag_events: number(),
+        lag: number() as f64,
+        store_failures: number(),
+        store_reopenings: number(),
+        damaged: number(),
+        pages_read: number(),
+        page_bytes: number(),
+        window_bytes: number(),
+        window_events: number(),
+        disk_bytes: number(),
+        disk_free_bytes: Some(number()),
+        disk_reserve_bytes: number(),
+        disk_full: true,
+        ..stats
+    };
+    let maps = [&mut stats.streams_closed, &mut stats.gaps, &mut stats.published];
+    maps.into_iter().flat_map(|map| map.values_mut()).for_each(|count| *count = number());
+    stats
+}
+
+#[tokio::test]
+async fn every_figure_of_the_hub_is_there_with_its_value() {
+    let hub = Hub::open(tempfile::tempdir().unwrap().path()).unwrap();
+    let stats = distinct(hub.stats());
+    let json = serde_json::to_value(&stats).unwrap();
+    let names: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    let told: BTreeSet<&str> = WHERE.iter().map(|(name, _)| *name).chain(["epoch", "head"]).collect();
+    assert_eq!(names, told, "every figure is in `WHERE`, and nothing else");
+    let samples: BTreeMap<String, f64> =
+        read(&text_of(stats)).into_values().flat_map(|family| family.samples).collect();
+    let has = |sample: String, value: f64| {
+        let found = samples.get(&sample).unwrap_or_else(|| panic!("{sample} is missing"));
+        assert!((found - value).abs() < 1e-6, "{sample} is {found}, not {value}");
+    };
+    for (name, sample) in WHERE {
+        match &json[name] {
+            serde_json::Value::Object(counts) if sample.contains('*') => {
+                counts.iter().for_each(|(word, count)| has(sample.replace('*', word), count.as_f64().unwrap()));
+            }
+            serde_json::Value::Object(distribution) => {
+                has((*sample).to_owned(), distribution["count"].as_f64().unwrap());
+            }
+            serde_json::Value::Bool(flag) => has((*sample).to_owned(), f64::from(*flag)),
+            value => has((*sample).to_owned(), value.as_f64().unwrap()),
+        }
+    }
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn what_clients_send_makes_no_new_lines() {
+    let door = TestDoor::open();
+    let ask = async |n: u32| {
+        door.post(&format!("/channels/channel-{n}"), "x").await;
+        door.get(&format!("/channels/channel-{n}/history")).await;
+        door.get(&format!("/nowhere/{n}")).await;
+        door.request("GET", "/stats", &[("host", &format!("name-{n}.example"))], "").await;
+        drop(door.get(&format!("/events?channel=channel-{n}")).await);
+        door.get("/metrics").await.text().await
+    };
+    // The second answer has the first question for `/metrics` itself.
+    ask(0).await;
+    let before = read(&ask(1).await);
+    for n in 2..12 {
+        ask(n).await;
+    }
+    let text = ask(12).await;
+    let after = read(&text);
+    let names = |families: &BTreeMap<String, Family>| -> Vec<String> {
+        families.values().flat_map(|family| family.samples.keys().cloned()).collect()
+    };
+    assert_eq!(names(&before), names(&after));
+    assert!(!text.contains("channel-") && !text.contains(".example"), "{text}");
+    let requests = &after["fanfare_request_duration_seconds"].samples;
+    assert!(requests["fanfare_request_duration_seconds_count{route=\"none\",status=\"4xx\"}"] >= 13.0);
+    assert!(requests["fanfare_request_duration_seconds_count{route=\"/channels/{channel}\",status=\"2xx\"}"] >= 13.0);
+}
+
+/// The page with the table of all metrics.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations/metrics.md");
+
+/// The table of all metrics, as it stands in the page.
+fn table(families: &BTreeMap<String, Family>) -> String {
+    let row = |(name, family): (&String, &Family)| format!("| `{name}` | {} | {} |\n", family.kind, family.help);
+    families.iter().map(row).collect()
+}
+
+/// `FANFARE_WRITE=1 cargo test` writes the table anew.
+#[tokio::test]
+async fn the_page_lists_all_metrics_with_their_meanings() {
+    let hub = Hub::open(tempfile::tempdir().unwrap().path()).unwrap();
+    let table = table(&read(&text_of(distinct(hub.stats()))));
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    let head = "| name | type | meaning |\n|---|---|---|\n";
+    let (before, rest) = page.split_once(head).expect("the page has the table");
+    let (old, after) = rest.split_once("\n\n").expect("a line is empty after the table");
+    if std::env::var_os("FANFARE_WRITE").is_some() {
+        std::fs::write(PAGE, format!("{before}{head}{table}\n{after}")).unwrap();
+    } else {
+        assert_eq!(format!("{old}\n"), table, "`FANFARE_WRITE=1 cargo test -p fanfare the_page_lists` writes it anew");
+    }
+    hub.close().await;
+}
