@@ -14,17 +14,31 @@ use tokio::sync::SemaphorePermit;
 
 use crate::door::Door;
 use crate::error::{ApiError, Code};
-use crate::limits::{BODY_READ_MAX, BUSY_RETRY};
+use crate::limits::{BODY_READ_MAX, BUSY_RETRY, DISCARDED_BYTES_MAX};
 
-/// Reads a body of at most `bytes_max`. One that announces more is refused before it is read.
-pub(crate) async fn read(door: &Door, headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+/// Reads a body of at most `bytes_max`.
+///
+/// What is refused is taken off the connection all the same, up to [`DISCARDED_BYTES_MAX`]: whoever is still sending when the
+/// connection is closed gets a reset instead of the refusal, and a proxy makes a 502 of that.
+pub(crate) async fn read(
+    door: &Door,
+    headers: &HeaderMap,
+    mut body: Body,
+    bytes_max: usize,
+) -> Result<Bytes, ApiError> {
     let mut whole = if is_gzip(headers)? { Whole::gzip(bytes_max) } else { Whole::Plain(Bounded::new(bytes_max)) };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_large(bytes_max));
-    }
-    let gathered = tokio::time::timeout(BODY_READ_MAX, gather(door, body, &mut whole, bytes_max)).await;
-    gathered.map_err(|_| {
+    let gathered = async {
+        let gathered = match announced {
+            Some(length) if length > bytes_max as u64 => Err(too_large(bytes_max)),
+            _ => gather(door, &mut body, &mut whole, bytes_max).await,
+        };
+        if gathered.is_err() {
+            discard(&mut body, announced).await;
+        }
+        gathered
+    };
+    tokio::time::timeout(BODY_READ_MAX, gathered).await.map_err(|_| {
         let seconds = BODY_READ_MAX.as_secs();
         ApiError::new(Code::Timeout, format!("the body was not there within {seconds} seconds"))
     })??;
@@ -32,7 +46,7 @@ pub(crate) async fn read(door: &Door, headers: &HeaderMap, body: Body, bytes_max
 }
 
 /// Takes all of a body, as long as there is room for it.
-async fn gather(door: &Door, mut body: Body, whole: &mut Whole, bytes_max: usize) -> Result<(), ApiError> {
+async fn gather(door: &Door, body: &mut Body, whole: &mut Whole, bytes_max: usize) -> Result<(), ApiError> {
     let mut room: Option<SemaphorePermit<'_>> = None;
     let mut sent = 0;
     while let Some(frame) = body.frame().await {
@@ -53,6 +67,19 @@ async fn gather(door: &Door, mut body: Body, whole: &mut Whole, bytes_max: usize
         }
     }
     Ok(())
+}
+
+/// Takes the rest of a body off the connection, unless it says that it is too long for that.
+async fn discard(body: &mut Body, announced: Option<u64>) {
+    if announced.is_some_and(|length| length > DISCARDED_BYTES_MAX) {
+        return;
+    }
+    let mut left = DISCARDED_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(less) = left.checked_sub(bytes) else { return };
+        left = less;
+    }
 }
 
 fn too_large(bytes_max: usize) -> ApiError {
@@ -239,23 +266,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_announces_nothing_and_goes_on_is_refused_early() {
-        struct Endless(u64);
-        impl http_body::Body for Endless {
+    async fn what_is_too_large_is_taken_off_the_connection_unless_it_says_that_it_is_much_too_large() {
+        /// Pieces of a mebibyte, as many as are taken.
+        struct Pieces(std::sync::Arc<std::sync::atomic::AtomicUsize>, usize);
+        impl http_body::Body for Pieces {
             type Data = Bytes;
             type Error = std::convert::Infallible;
             fn poll_frame(
-                mut self: std::pin::Pin<&mut Self>,
+                self: std::pin::Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-                self.0 += 1;
-                assert!(self.0 < 100, "it is read on");
-                std::task::Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(&[b'x'; 1000])))))
+                let taken = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let piece = || Ok(http_body::Frame::data(Bytes::from(vec![b'x'; 1024 * 1024])));
+                std::task::Poll::Ready((taken < self.1).then(piece))
             }
         }
         let door = TestDoor::open();
-        let error = super::read(&door.door, &HeaderMap::new(), Body::new(Endless(0)), 10_000).await.unwrap_err();
-        assert_eq!(error.code(), Code::TooLarge);
+        for (length, pieces, taken) in [
+            (Some("9437184"), 9, 10),    // to its end, which is polled too
+            (None, 9, 10),               // not announced
+            (None, 100, 17),             // until it is enough, and the piece that was too much before
+            (Some("104857600"), 100, 0), // not worth the time
+        ] {
+            let counted = std::sync::Arc::default();
+            let body = Body::new(Pieces(std::sync::Arc::clone(&counted), pieces));
+            let headers = length.map_or_else(HeaderMap::new, |length| headers(&[("content-length", length)]));
+            let error = super::read(&door.door, &headers, body, 4).await.unwrap_err();
+            assert_eq!(error.code(), Code::TooLarge);
+            assert!(counted.load(std::sync::atomic::Ordering::Relaxed).abs_diff(taken) <= 1, "{counted:?} of {pieces}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,10 @@ pub const PUBLISH_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest body of `POST /subscribe` (1 MiB): room for 1,000 names of 255 bytes, each with a `since` of its own.
 pub const SUBSCRIBE_BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// Most of a body that is too large which is read before it is refused (16 MiB): twice what any route takes, so that whoever
+/// is a little over hears why. Who announces more is refused at once.
+pub const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// Longest path and query, in bytes (16 KiB). Longer lists of channels belong into `POST /subscribe`.
 pub const URL_BYTES_MAX: usize = 16 * 1024;
 
