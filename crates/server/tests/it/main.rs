@@ -17,6 +17,7 @@ mod http;
 mod http2;
 #[cfg(target_os = "linux")]
 mod http2_abuse;
+mod proxy;
 mod publish;
 mod read;
 mod resume;
