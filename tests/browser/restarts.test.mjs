@@ -1,0 +1,50 @@
+// Many restarts under open pages, in two browsers at once: both are alive at the end, with everything, once and in order.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Hub } from './harness.mjs';
+import { openListeners } from './listeners.mjs';
+
+const RESTARTS = process.env.FANFARE_LONG ? 20 : 5;
+
+/** Of so many restarts one is a crash. */
+const CRASH_EVERY = 3;
+
+/**
+ * @param {import('node:test').TestContext} test
+ * @param {Hub} hub
+ */
+async function outlivesRestarts(test, hub) {
+  const listeners = await openListeners(test, `${hub.url}/events?channel=news`);
+  const published = [];
+  const publish = async (text) => {
+    await hub.publish('news', text);
+    published.push(text);
+  };
+  const allHear = (text) => Promise.all(listeners.map((listener) => listener.hears(text)));
+  let longest_ms = 0;
+  for (let round = 1; round <= RESTARTS; round += 1) {
+    await publish(`${round}: before`);
+    await allHear(`${round}: before`);
+    // Nobody may have heard of it when the hub goes.
+    await publish(`${round}: last`);
+    const began = performance.now();
+    if (round % CRASH_EVERY === 0) await hub.kill9();
+    else await hub.stop();
+    await hub.start();
+    longest_ms = Math.max(longest_ms, performance.now() - began);
+    await publish(`${round}: first`);
+    await allHear(`${round}: first`);
+  }
+  assert.deepEqual((await hub.history('news')).map(({ data }) => data), published, 'all of it is stored');
+  for (const listener of listeners) {
+    const { heard, state, gaps, opened } = await listener.says();
+    assert.deepEqual({ heard, state, gaps }, { heard: published, state: 'open', gaps: 0 }, listener.name);
+    test.diagnostic(`${listener.name}: ${RESTARTS} restarts, opened ${opened} times`);
+  }
+  test.diagnostic(`the longest restart took ${Math.round(longest_ms)} ms`);
+}
+
+test(`Chromium and Firefox outlive ${RESTARTS} restarts, with nothing missing or doubled`, async (t) => {
+  await outlivesRestarts(t, await Hub.open(t));
+});
