@@ -171,8 +171,8 @@ async fn a_new_age_counts_for_new_streams_and_a_new_retry_for_all() {
         ..HubConfig::default()
     });
     let mut new = opened(&hub, None);
-    read_until(&mut new, "retry: 77000").await;
-    read_until(&mut new, "fanfare.hello").await;
+    let beginning = read_until(&mut new, "fanfare.hello").await;
+    assert!(beginning.contains("retry: 77000"), "{beginning}");
     clock.advance(Duration::from_mins(61));
     // Something to write, so that the shard looks at the time.
     hub.publish("news", "an hour later").await.unwrap();
