@@ -384,7 +384,8 @@ impl World {
         panic!("the hub never comes to rest");
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        self.check_due();
         for client in &self.clients {
             client.check(&self.reference, self.clock.unix_ms());
         }

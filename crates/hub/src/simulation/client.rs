@@ -244,7 +244,10 @@ impl Client {
                 }
             }
             "fanfare.gap" => self.hear_gap(&event.data, cursor),
-            "fanfare.cursor" | "fanfare.ping" | "fanfare.bye" => {}
+            "fanfare.bye" => {
+                assert!(!event.data.contains("store_failed"), "a stream ended though its store comes back");
+            }
+            "fanfare.cursor" | "fanfare.ping" => {}
             _ => self.hear_event(&event.data, cursor, reference),
         }
         self.last_id.clone_from(&event.id);

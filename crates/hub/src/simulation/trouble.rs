@@ -8,7 +8,9 @@ use rand::RngExt;
 
 use super::{World, rules};
 use crate::channel::ChannelName;
+use crate::clock::Clock;
 use crate::directory::position_of_key;
+use crate::due::Due;
 use crate::position::Position;
 use crate::record::Record;
 use crate::rule::Durability;
@@ -68,6 +70,18 @@ impl World {
                 let position = found.map(|(position, _)| position);
                 self.reference.add(doubt.number, doubt.channels, position, durability, doubt.ttl, doubt.at_ms);
             }
+        }
+    }
+
+    /// What was due is looked at in the end, also if the sweep that took it up first came to nothing.
+    pub(super) fn check_due(&mut self) {
+        while self.writer.sweep() {}
+        // What a review of the rules has made due at once.
+        self.writer.sweep();
+        for tier in Tier::ALL {
+            let mut scan = self.history.tiers.store(tier).scan(Table::Due, keys_with_prefix(b""), Order::Ascending);
+            let first = scan.next().map(|pair| Due::decode(&pair.unwrap().0).unwrap());
+            assert!(first.as_ref().is_none_or(|(at_ms, _)| *at_ms > self.clock.unix_ms()), "still due: {first:?}");
         }
     }
 

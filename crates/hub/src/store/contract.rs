@@ -172,6 +172,24 @@ fn a_store_that_can_not_be_reopened_yet_can_be_read_and_is_reopened_later() {
 }
 
 #[test]
+fn a_store_whose_background_work_failed_says_so_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(folder.path()).unwrap();
+    put(&store, Table::Log, &[("a", "1")]);
+    // The journal is written as before, but no table can be.
+    let (tables, away) = (folder.path().join("keyspaces"), folder.path().join("away"));
+    std::fs::rename(&tables, &away).unwrap();
+    assert!(store.reclaim().is_err(), "it neither succeeds nor waits for workers that are gone");
+    let asked = store.commit(Batch::default(), Persist::Later);
+    assert!(asked.is_err(), "it takes nothing any more");
+    std::fs::rename(&away, &tables).unwrap();
+    store.reopen().unwrap();
+    put(&store, Table::Log, &[("b", "1")]);
+    store.reclaim().unwrap();
+    assert_eq!(keys(&store, Table::Log, ALL, Order::Ascending), ["a", "b"]);
+}
+
+#[test]
 fn removing_really_frees_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let store = FjallStore::open(folder.path()).unwrap();

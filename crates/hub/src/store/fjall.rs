@@ -32,6 +32,7 @@ const FILES_MAX: usize = 256;
 
 /// Inodes below which the disk counts as full. The store needs a few for its next tables and journals.
 const FREE_INODES_MIN: u64 = 64;
+
 /// How long reopening waits for those who still read; then they may go on and it is tried again later.
 const RELEASE_MAX: Duration = Duration::from_secs(5);
 
@@ -330,7 +331,7 @@ impl Store for FjallStore {
         if self.lock().is_some() {
             // While there is no room for copies, what is open can at least be read.
             journal::copy(&self.folder).map_err(failed)?;
-            self.release(&released)?;
+            self.release(&released).inspect_err(|_| drop(journal::forget(&self.folder)))?;
         }
         journal::replace(&self.folder).map_err(failed)?;
         let (open, next) = Opened::at(&self.folder)?;

@@ -19,10 +19,10 @@ const COPY: &str = "jnl-copy";
 const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Makes copies of all journals in a folder, on disk, and leaves them beside. What can be copied now can be copied again
-/// into the same room.
+/// into the same room. Where it fails nothing is left: the room may be needed.
 pub(super) fn copy(folder: &Path) -> io::Result<()> {
     for journal in files(folder, EXTENSION)? {
-        copy_one(&journal, &journal.with_extension(COPY))?;
+        copy_one(&journal, &journal.with_extension(COPY)).inspect_err(|_| drop(forget(folder)))?;
     }
     Ok(())
 }
@@ -31,7 +31,7 @@ pub(super) fn copy(folder: &Path) -> io::Result<()> {
 pub(super) fn replace(folder: &Path) -> io::Result<()> {
     for journal in files(folder, EXTENSION)? {
         let copied = journal.with_extension(COPY);
-        copy_one(&journal, &copied)?;
+        copy_one(&journal, &copied).inspect_err(|_| drop(forget(folder)))?;
         fs::rename(copied, journal)?;
     }
     forget(folder)?;
@@ -104,5 +104,9 @@ mod tests {
         forget(folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         forget(&folder.path().join("none")).unwrap();
+        // Of two journals one can't be copied.
+        fs::create_dir(folder.path().join("8.jnl")).unwrap();
+        copy(folder.path()).unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside");
     }
 }

@@ -73,13 +73,25 @@ impl Hub {
     }
 
     pub(crate) fn command(data: &Path) -> Command {
-        let mut command = Command::new(binary());
+        Self::serve(Command::new(binary()), data)
+    }
+
+    fn serve(mut command: Command, data: &Path) -> Command {
         command.arg("serve").arg("--data").arg(data).stdout(Stdio::piped()).stderr(Stdio::null());
         command
     }
 
     pub(crate) fn start_with(data: &Path, arguments: &[&str]) -> Self {
-        let mut child = Self::command(data).args(arguments).spawn().unwrap();
+        Self::spawn(Self::command(data).args(arguments))
+    }
+
+    /// Starts a hub on a free port by a command that ends in the binary's own name.
+    pub(crate) fn start_by(command: Command, data: &Path) -> Self {
+        Self::spawn(Self::serve(command, data).args(["--listen", "127.0.0.1:0"]))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
@@ -93,6 +105,11 @@ impl Hub {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as a power cut would, for the process.

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod crash;
+mod disk_failure;
 mod disk_full;
 mod gap;
 mod harness;
