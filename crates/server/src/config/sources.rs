@@ -184,8 +184,9 @@ impl Loaded {
             let setting = format!("{key} = {value}");
             let _ = writeln!(text, "{setting:width$}  # {}", self.origin(&key));
         }
-        for rule in &self.config.rules {
-            let _ = write!(text, "\n[[rule]]\n{}", toml::to_string(rule).unwrap_or_default());
+        if !self.config.rules.is_empty() {
+            let rules = BTreeMap::from([("rule", &self.config.rules)]);
+            let _ = write!(text, "\n{}", toml::to_string(&rules).unwrap_or_default());
         }
         text
     }
@@ -212,7 +213,10 @@ mod tests {
 
     #[test]
     fn flags_count_over_the_environment_over_the_file_over_defaults() {
-        let (_folder, mut sources) = with_file("[streams]\nmax = 1\nthreads = 1\n[storage]\nreaders = 1\n");
+        let (_folder, mut sources) = with_file(
+            "[streams]\nmax = 1\nthreads = 1\n[storage]\nreaders = 1\n[[rule]]\npattern = 'a'\nhistory.count_max = 7\n\
+             [[rule]]\npattern = 'b'\n",
+        );
         sources.environment = vec![
             ("FANFARE_STREAMS_MAX".into(), "2".into()),
             ("FANFARE_STREAMS_THREADS".into(), "2".into()),

@@ -64,6 +64,7 @@ impl fmt::Display for Span {
         let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
         match units.iter().find(|(_, unit_ms)| ms >= *unit_ms && ms.is_multiple_of(*unit_ms)) {
             Some((name, unit_ms)) => write!(f, "{}{name}", ms / unit_ms),
+            None if ms == 0 => f.write_str("0s"),
             None => write!(f, "{ms}ms"),
         }
     }
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_span_is_digits_and_a_unit_and_is_written_so() {
-        for text in ["500ms", "15s", "90s", "5m", "12h", "7d", "0ms"] {
+        for text in ["500ms", "15s", "90s", "5m", "12h", "7d", "0s"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
         assert_eq!("3600s".parse::<Span>().unwrap().to_string(), "1h");
