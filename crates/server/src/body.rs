@@ -34,6 +34,8 @@ pub(crate) async fn read(
             _ => gather(door, &mut body, &mut whole, bytes_max).await,
         };
         if gathered.is_err() {
+            // Its room is given back, so what came so far is let go.
+            whole = Whole::Plain(Bounded::new(0));
             discard(&mut body, announced).await;
         }
         gathered

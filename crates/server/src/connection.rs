@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::counts::Counts;
 use crate::http1::{self, Taken};
@@ -36,19 +37,20 @@ pub(crate) struct Entrance {
 }
 
 /// Serves a connection until it ends, or until a stream gets its socket. Once `stopped`, what is being answered is finished
-/// and nothing more is taken.
+/// and nothing more is taken. Its `place` among the connections it gives back when it ends, or when it is a stream's alone:
+/// streams are counted by the hub.
 ///
 /// The ways are boxed, so that each connection takes no more memory than its own way needs.
-pub(crate) async fn serve(socket: TcpStream, entrance: Entrance, mut stopped: Stopped) {
+pub(crate) async fn serve(socket: TcpStream, place: OwnedSemaphorePermit, entrance: Entrance, mut stopped: Stopped) {
     let io = Watched::new(socket);
     match entrance.tls.clone() {
-        None => Box::pin(plain(io, entrance, &mut stopped)).await,
-        Some(tls) => Box::pin(encrypted(io, tls, entrance, &mut stopped)).await,
+        None => Box::pin(plain(io, place, entrance, &mut stopped)).await,
+        Some(tls) => Box::pin(encrypted(io, place, tls, entrance, &mut stopped)).await,
     }
 }
 
 /// A connection that is not encrypted.
-async fn plain(mut io: Watched, entrance: Entrance, stopped: &mut Stopped) {
+async fn plain(mut io: Watched, place: OwnedSemaphorePermit, entrance: Entrance, stopped: &mut Stopped) {
     let is_http2 = tokio::select! {
         is_http2 = tokio::time::timeout(HEAD_READ_MAX, io.speaks_http2()) => is_http2,
         () = stopped.wait() => return,
@@ -67,10 +69,11 @@ async fn plain(mut io: Watched, entrance: Entrance, stopped: &mut Stopped) {
         Ok(Err(error)) => tracing::debug!(%error, "a connection broke off before it said anything"),
         Err(_) => tracing::debug!("a connection said nothing for too long"),
     }
+    drop(place);
 }
 
 /// A connection that is encrypted.
-async fn encrypted(io: Watched, tls: Tls, entrance: Entrance, stopped: &mut Stopped) {
+async fn encrypted(io: Watched, place: OwnedSemaphorePermit, tls: Tls, entrance: Entrance, stopped: &mut Stopped) {
     let is_unsent = io.is_unsent();
     let shaken = tokio::select! {
         shaken = Box::pin(tls.shake_hands(io, &entrance.counts)) => shaken,
@@ -83,6 +86,59 @@ async fn encrypted(io: Watched, tls: Tls, entrance: Entrance, stopped: &mut Stop
         return Box::pin(http2::serve(io, entrance, stopped)).await;
     }
     if let Some(Taken { io, reservation, head }) = Box::pin(http1::serve(io, is_unsent, entrance.app, stopped)).await {
+        drop(place);
         Box::pin(encrypted::deliver(io, reservation.into_stream(), head)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::config::HttpConfig;
+    use crate::testing::TestDoor;
+
+    /// Asks over TLS, reads until `text` has come; gives how many of one place are free then.
+    async fn free_places(path: &str, text: &str) -> usize {
+        let (door, folder) = (TestDoor::open(), tempfile::tempdir().unwrap());
+        let files = crate::tls::write_pair(folder.path(), "localhost");
+        let mut roots = RootCertStore::empty();
+        roots.add(crate::tls::certificates(&files.certificate).unwrap().remove(0)).unwrap();
+        let app = crate::app(door.door.clone(), &HttpConfig::default());
+        let tls = Some(Tls::open(files).unwrap());
+        let entrance = Entrance { app, tls, counts: Arc::default(), http2_streams_max: 1 };
+        let places = Arc::new(Semaphore::new(1));
+        let place = places.clone().try_acquire_owned().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_stop, stopped) = crate::stop::stop();
+        let serving = tokio::spawn(serve(listener.accept().await.unwrap().0, place, entrance, stopped));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = tokio_rustls::TlsConnector::from(config).connect(name, client).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains(text) {
+            assert_ne!(client.read_buf(&mut read).await.unwrap(), 0, "{}", String::from_utf8_lossy(&read));
+        }
+        let free = places.available_permits();
+        drop(client);
+        serving.await.unwrap();
+        assert_eq!(places.available_permits(), 1, "it is given back");
+        free
+    }
+
+    #[tokio::test]
+    async fn a_stream_over_tls_gives_its_place_among_the_connections_back() {
+        assert_eq!(free_places("/events", "fanfare.hello").await, 1);
+        assert_eq!(free_places("/health/live", "HTTP/1.1 200").await, 0, "others keep theirs");
     }
 }

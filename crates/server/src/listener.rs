@@ -242,10 +242,10 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Entrance, room: Room
                 (was_full, has_failed) = (false, false);
                 keep_alive(&socket);
                 let accepted = entrance.counts.accept();
-                let served = connection::serve(socket, entrance.clone(), stopped.clone());
+                let served = connection::serve(socket, place, entrance.clone(), stopped.clone());
                 connections.spawn(async move {
                     served.await;
-                    drop((place, accepted));
+                    drop(accepted);
                 });
                 in_a_row += 1;
                 if in_a_row % ACCEPTED_IN_A_ROW == 0 {

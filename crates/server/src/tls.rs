@@ -18,6 +18,8 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 mod files;
+#[cfg(test)]
+pub(crate) use crate::tls::files::tests::write as write_pair;
 
 use crate::config::TlsFiles;
 use crate::counts::Counts;

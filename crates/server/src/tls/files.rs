@@ -97,11 +97,11 @@ impl Stamp {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::tls) mod tests {
     use super::*;
 
     /// Writes a certificate for this name, signed by itself, and its key.
-    pub(in crate::tls) fn write(folder: &Path, name: &str) -> TlsFiles {
+    pub(crate) fn write(folder: &Path, name: &str) -> TlsFiles {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let config = TlsFiles { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
         std::fs::write(&config.certificate, made.cert.pem()).unwrap();
