@@ -41,17 +41,21 @@ export class Hub {
   #log = '';
   /** What makes it speak TLS: options of its command line. */
   #tls = [];
+  /** More of those. */
+  #flags = [];
 
   /**
    * A hub that runs, and is gone with its data once the test has ended.
    * @param {import('node:test').TestContext} test
-   * @param {{tls?: boolean}} [options]  with `tls` it has a certificate that it signed itself
+   * @param {{tls?: boolean, flags?: string[]}} [options]  with `tls` it has a certificate that it signed itself; `flags` are for its
+   *   command line
    */
-  static async open(test, { tls = false } = {}) {
+  static async open(test, { tls = false, flags = [] } = {}) {
     const hub = new Hub();
     hubs.add(hub);
     test.after(() => hub.vanish());
     hub.#port = await freePort();
+    hub.#flags = flags;
     if (tls) hub.#tls = makeCertificate(hub.#folder);
     await hub.start();
     return hub;
@@ -69,7 +73,7 @@ export class Hub {
   /** Starts the process, for the first time or again: same port, same data. Returns once it accepts connections. */
   async start() {
     assert.equal(this.#child, null, 'the hub runs already');
-    const options = ['--listen', `localhost:${this.#port}`, '--data', join(this.#folder, 'data'), ...this.#tls];
+    const options = ['--listen', `localhost:${this.#port}`, '--data', join(this.#folder, 'data'), ...this.#tls, ...this.#flags];
     const child = spawn(BINARY, options, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     child.stderr.on('data', (text) => {
