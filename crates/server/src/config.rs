@@ -15,6 +15,7 @@ mod drain;
 mod error;
 mod http;
 mod keys;
+mod log;
 mod reference;
 mod rule;
 mod sources;
@@ -28,6 +29,7 @@ pub use self::drain::DrainConfig;
 pub use self::error::ConfigError;
 pub use self::http::HttpConfig;
 pub use self::keys::{Key, changed, keys};
+pub use self::log::{LogConfig, LogFormat};
 pub use self::reference::reference;
 pub use self::rule::{HistoryConfig, RuleConfig};
 pub use self::sources::{Loaded, Said, Sources};
@@ -51,6 +53,8 @@ pub struct Config {
     pub drain: DrainConfig,
     /// How HTTP is spoken.
     pub http: HttpConfig,
+    /// What is written to the standard error, and how.
+    pub log: LogConfig,
     /// Where events are kept.
     pub storage: StorageConfig,
     /// What holds for all streams.
@@ -70,6 +74,7 @@ impl Default for Config {
             door: DoorConfig::default(),
             drain: DrainConfig::default(),
             http: HttpConfig::default(),
+            log: LogConfig::default(),
             storage: StorageConfig::default(),
             streams: StreamsConfig::default(),
             tls: TlsConfig::default(),
@@ -91,6 +96,7 @@ impl Config {
         self.storage.check()?;
         self.streams.check()?;
         self.http.check()?;
+        self.log.check()?;
         self.tls.check()?;
         self.drain.check()
     }

@@ -45,6 +45,8 @@ mod http1;
 mod http2;
 pub mod limits;
 mod listener;
+mod log_line;
+mod logging;
 mod metrics;
 mod observe;
 mod open_files;

@@ -98,7 +98,7 @@ impl Server {
             tasks.spawn(tls.watch(stopped.clone()));
         }
         tasks.spawn(system::publish(hub.clone(), config.storage.folder.clone(), stopped.clone()));
-        tasks.spawn(summary::log(hub.clone(), stopped));
+        tasks.spawn(summary::log(door.clone(), stopped));
         announce(&urls);
         Ok(Self { config, hub, door, room, tls, stop, tasks })
     }

@@ -1,66 +1,111 @@
 //! One line a minute in the log: how many streams are open, how many came and went, and why.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fanfare_hub::{Hub, Stats};
+use fanfare_hub::Stats;
 
+use crate::door::Door;
 use crate::stop::Stopped;
 
 /// How often.
 const EVERY: Duration = Duration::from_mins(1);
 
 /// Logs until stopped.
-pub(crate) async fn log(hub: Hub, mut stopped: Stopped) {
-    let mut before = hub.stats();
+pub(crate) async fn log(door: Door, mut stopped: Stopped) {
+    let mut before = Minute::of(&door);
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stopped.wait() => return,
         }
-        let now = hub.stats();
-        let published = sum(now.published.values()) - sum(before.published.values());
-        let opened = now.streams_opened - before.streams_opened;
-        let refused = now.streams_refused_full - before.streams_refused_full;
-        tracing::info!(
-            streams = now.streams,
-            opened,
-            closed = closed(&before, &now),
-            refused,
-            published,
-            "last minute"
-        );
+        let now = Minute::of(&door);
+        now.say(&before);
         before = now;
     }
+}
+
+/// The figures at the end of a minute.
+struct Minute {
+    hub: Stats,
+    /// Requests refused by the door.
+    refused: u64,
+}
+
+impl Minute {
+    fn of(door: &Door) -> Self {
+        Self { hub: door.hub().stats(), refused: sum(door.figures().seen().refusals.values()) }
+    }
+
+    /// Says what has happened since `before`.
+    fn say(&self, before: &Self) {
+        let (now, then) = (&self.hub, &before.hub);
+        let published = sum(now.published.values()) - sum(then.published.values());
+        let not_published = |stats: &Stats| stats.conflicts + stats.failed + stats.refused_disk_full;
+        let closed = sum(now.streams_closed.values()) - sum(then.streams_closed.values());
+        tracing::info!(
+            streams = now.streams,
+            opened = now.streams_opened - then.streams_opened,
+            closed,
+            closed_by = by_reason(&then.streams_closed, &now.streams_closed),
+            streams_refused = streams_refused(now) - streams_refused(then),
+            behind = now.streams_behind,
+            fell_behind = now.fell_behind - then.fell_behind,
+            gaps = sum(now.gaps.values()) - sum(then.gaps.values()),
+            published,
+            not_published = not_published(now) - not_published(then),
+            requests_refused = self.refused - before.refused,
+            "last minute"
+        );
+    }
+}
+
+fn streams_refused(stats: &Stats) -> u64 {
+    stats.streams_refused_full + stats.streams_refused_stopping
 }
 
 fn sum<'a>(counts: impl Iterator<Item = &'a u64>) -> u64 {
     counts.sum()
 }
 
-/// How many streams were closed between the two, by reason: `3 (left 2, stalled 1)`.
-fn closed(before: &Stats, now: &Stats) -> String {
-    let since = |reason: &str| before.streams_closed.get(reason).copied().unwrap_or_default();
-    let counts = now.streams_closed.iter().map(|(reason, count)| (*reason, count - since(reason)));
-    let counts: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
-    let total = sum(counts.iter().map(|(_, count)| count));
-    let reasons: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-    if reasons.is_empty() { total.to_string() } else { format!("{total} ({})", reasons.join(", ")) }
+/// How many there were between the two, by reason: `left 2, stalled 1`; none where there were none.
+fn by_reason(before: &BTreeMap<&'static str, u64>, now: &BTreeMap<&'static str, u64>) -> Option<String> {
+    let since = |reason: &str| before.get(reason).copied().unwrap_or_default();
+    let counts = now.iter().map(|(reason, count)| (reason, count - since(reason))).filter(|(_, count)| *count > 0);
+    let reasons: Vec<String> = counts.map(|(reason, count)| format!("{reason} {count}")).collect();
+    (!reasons.is_empty()).then(|| reasons.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LogFormat;
+    use crate::testing::{Captured, TestDoor};
 
     #[tokio::test]
-    async fn closed_streams_are_told_by_reason() {
-        let folder = tempfile::tempdir().unwrap();
-        let hub = Hub::open(folder.path()).unwrap();
-        let before = hub.stats();
-        assert_eq!(closed(&before, &before), "0");
-        let mut now = before.clone();
-        now.streams_closed.insert("left", 2);
-        now.streams_closed.insert("stalled", 1);
-        assert_eq!(closed(&before, &now), "3 (left 2, stalled 1)");
-        hub.close().await;
+    async fn a_minute_is_one_line_with_what_came_and_went_and_why() {
+        let door = TestDoor::open();
+        let before = Minute::of(&door.door);
+        door.post("/channels/a", "x").await;
+        door.post("/channels/@reserved", "x").await;
+        let mut now = Minute::of(&door.door);
+        now.hub.streams_closed.insert("left", 2);
+        now.hub.streams_closed.insert("stalled", 1);
+        now.hub.streams_opened += 5;
+        let captured = Captured::default();
+        let subscriber = captured.subscriber(LogFormat::Json, "info");
+        tracing::subscriber::with_default(subscriber, || {
+            now.say(&before);
+            now.say(&now);
+        });
+        let lines = captured.lines();
+        assert_eq!(lines.len(), 2);
+        let line = &lines[0];
+        assert_eq!(
+            (&line["opened"], &line["closed"], &line["closed_by"]),
+            (&5.into(), &3.into(), &"left 2, stalled 1".into())
+        );
+        assert_eq!((&line["published"], &line["requests_refused"], &line["behind"]), (&1.into(), &1.into(), &0.into()));
+        assert!(lines[1].get("closed_by").is_none() && lines[1]["opened"] == 0);
     }
 }

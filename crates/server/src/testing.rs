@@ -1,5 +1,8 @@
 //! For unit tests: the whole door on a hub of its own, asked in-process.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -7,9 +10,12 @@ use fanfare_hub::{Hub, HubConfig};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, LogFormat};
 use crate::door::{Door, DoorConfig};
+use crate::logging;
 
 /// A hub with its door, on a folder that goes with it.
 pub(crate) struct TestDoor {
@@ -101,5 +107,43 @@ impl Answer {
             let frame = self.body.frame().await.expect("the stream goes on").unwrap();
             self.read.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
         }
+    }
+}
+
+/// What was logged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// What writes lines here.
+    pub(crate) fn subscriber(&self, format: LogFormat, filter: &str) -> impl Subscriber + Send + Sync + use<> {
+        logging::subscriber(format, logging::filter(filter, false), false, self.clone())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The lines, where they are JSON.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'w> MakeWriter<'w> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&'w self) -> Self {
+        self.clone()
     }
 }

@@ -2,13 +2,12 @@
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::settings::Arguments;
 use crate::config::{Loaded, Sources};
 use crate::limits::CONNECTIONS_BESIDE_STREAMS;
-use crate::open_files;
 use crate::serve::Server;
+use crate::{logging, open_files};
 
 /// The status of a process that was interrupted, by the shell's convention.
 const INTERRUPTED: i32 = 130;
@@ -16,7 +15,7 @@ const INTERRUPTED: i32 = 130;
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let sources = arguments.sources()?;
     let Loaded { config, file, .. } = sources.read()?;
-    log_to_stderr();
+    logging::start(&config.log);
     if let Some(file) = file {
         tracing::info!(file = %file.display(), "settings were read");
     }
@@ -44,19 +43,6 @@ fn reload(sources: &Sources, server: &mut Server) {
             tracing::error!("the settings can't be used, and are as before: {:#}", anyhow::Error::from(error));
         }
     }
-}
-
-/// Logs go to the standard error, filtered by `FANFARE_LOG` or `RUST_LOG`.
-fn log_to_stderr() {
-    let filter = ["FANFARE_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
-    let filter = EnvFilter::new(filter.unwrap_or_else(|| "info".into()));
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    // Fails only where a program that embeds this logs already, which is just as well.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(is_terminal)
-        .try_init();
 }
 
 /// What a signal says.

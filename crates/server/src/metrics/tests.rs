@@ -273,3 +273,39 @@ async fn the_page_lists_all_metrics_with_their_meanings() {
     }
     hub.close().await;
 }
+
+/// The dashboard.
+const DASHBOARD: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations/grafana.json"));
+
+/// The names of metrics that a text has, in expressions or between them.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| ["fanfare_", "process_"].iter().any(|prefix| word.starts_with(prefix))).collect()
+}
+
+#[tokio::test]
+async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
+    let door = TestDoor::open();
+    door.get("/stats").await;
+    let samples = read(&text_of(distinct(door.hub.stats()))).into_values().flat_map(|family| family.samples);
+    let asked = read(&door.get("/metrics").await.text().await).into_values().flat_map(|family| family.samples);
+    let there: BTreeSet<String> =
+        samples.chain(asked).map(|(sample, _)| sample.split('{').next().unwrap().to_owned()).collect();
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+    let mut expressions = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            expressions.push(target["expr"].as_str().unwrap().to_owned());
+        }
+    }
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    let (_, alerts) = page.split_once("## Alerts").unwrap();
+    let shown: BTreeSet<&str> = expressions.iter().flat_map(|text| metrics_in(text)).collect();
+    assert!(shown.len() > 30, "{shown:?}");
+    // In the alerts, words for reading stand between the expressions: names of families, too.
+    let is_family = |name: &&str| there.iter().any(|sample| sample.starts_with(*name));
+    let missing: Vec<&str> = shown.iter().filter(|name| !there.contains(**name)).copied().collect();
+    assert_eq!(missing, <[&str; 0]>::default(), "the dashboard asks for what isn't there");
+    let missing: Vec<&str> = metrics_in(alerts).into_iter().filter(|name| !is_family(name)).collect();
+    assert_eq!(missing, <[&str; 0]>::default(), "the alerts ask for what isn't there");
+}

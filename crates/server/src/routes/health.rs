@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
 
 use crate::door::Door;
 use crate::error::{ApiError, Code};
@@ -12,16 +13,25 @@ pub(crate) async fn live() -> Json<Value> {
     Json(json!({"status": "live"}))
 }
 
-/// Answers 503 once the hub is stopping or its store failed, so that a balancer sends nobody here any more.
-pub(crate) async fn ready(State(door): State<Door>) -> Result<Json<Value>, ApiError> {
-    match door.hub().ready() {
-        // A full disk is no reason to send listeners elsewhere.
-        Ok(()) => {
-            let disk = if door.hub().is_disk_full() { "full" } else { "ok" };
-            Ok(Json(json!({"status": "ready", "disk": disk})))
-        }
-        Err(reason) => Err(ApiError::new(Code::NotReady, reason)),
+/// Answers 503 once the hub is stopping or something that it needs has ended, so that a balancer sends nobody here any more.
+/// What was looked at, and what is wrong, stands in the answer either way.
+pub(crate) async fn ready(State(door): State<Door>) -> Response {
+    let checks = door.hub().checks();
+    let wrong: Vec<&str> = checks.iter().filter(|check| check.is_essential).filter_map(|check| check.problem).collect();
+    let checks: Map<String, Value> =
+        checks.iter().map(|check| (check.name.to_owned(), check.problem.unwrap_or("ok").into())).collect();
+    // A full disk is no reason to send listeners elsewhere.
+    let disk = if door.hub().is_disk_full() { "full" } else { "ok" };
+    if wrong.is_empty() {
+        return Json(json!({"status": "ready", "disk": disk, "checks": checks})).into_response();
     }
+    let error = ApiError::new(Code::NotReady, wrong.join("; "));
+    // A struct of strings and numbers always serialises; problems may have members of their own (RFC 9457 section 3.2).
+    let mut problem = serde_json::to_value(&error).unwrap_or_default();
+    if let Some(problem) = problem.as_object_mut() {
+        problem.insert("checks".into(), checks.into());
+    }
+    error.into_response().map(|_| problem.to_string().into())
 }
 
 #[cfg(test)]
@@ -36,6 +46,20 @@ mod tests {
         assert_eq!(door.get("/health/live").await.status.as_u16(), 200);
         let answer = door.get("/health/ready").await;
         assert_eq!(answer.status.as_u16(), 503);
-        assert_eq!(answer.problem().await["detail"], "the hub is stopping");
+        let problem = answer.problem().await;
+        assert_eq!((&problem["code"], &problem["detail"]), (&"not_ready".into(), &"the hub is stopping".into()));
+        assert_eq!(
+            (&problem["checks"]["draining"], &problem["checks"]["log"]),
+            (&"the hub is stopping".into(), &"ok".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_is_ready_says_what_was_looked_at() {
+        let answer = TestDoor::open().get("/health/ready").await.json().await;
+        assert_eq!((&answer["status"], &answer["disk"]), (&"ready".into(), &"ok".into()));
+        for check in ["draining", "store", "log", "shards", "disk"] {
+            assert_eq!(answer["checks"][check], "ok", "{answer}");
+        }
     }
 }
