@@ -218,6 +218,9 @@ fn who_asks(kind: Kind) {
         assert_eq!(stream.head.contains(&allowed), status.ends_with("200"), "{:?}", stream.head);
     }
 
+    // What is nobody's business outside.
+    assert_eq!((site.hub().get("/metrics").status, site.proxy.get("/metrics").status), (200, 404));
+
     // What reaches a hub, as a bare socket sees it.
     let hub = TcpListener::bind("127.0.0.1:0").unwrap();
     let Some(proxy) = Proxy::start(kind, hub.local_addr().unwrap(), "10m") else { return };
