@@ -14,7 +14,7 @@ use crate::record::Record;
 use crate::review::Review;
 use crate::rule::Durability;
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table};
-use crate::writer::{State, Writer};
+use crate::writer::{AppendError, Outcome, State, Writer};
 
 /// What a failed commit was to release, and to keep in memory.
 #[derive(Default)]
@@ -28,6 +28,21 @@ impl Doubtful {
     fn durable(&self) -> impl Iterator<Item = Position> {
         self.entries.iter().filter(|entry| entry.durability == Durability::Durable).map(|entry| entry.position)
     }
+}
+
+/// What the publishers of a failed commit are told: what was refused stays refused, of the rest nobody knows. `sizes` are
+/// those of all groups, also of those that were not looked at any more.
+pub(crate) fn doubt(outcomes: &mut Vec<Outcome>, sizes: &[usize]) {
+    for result in outcomes.iter_mut().flatten() {
+        match result {
+            Ok(_) => *result = Err(AppendError::OutcomeUnknown),
+            // Perhaps with an event of the same commit, which may not have come to be.
+            Err(AppendError::Conflict) => *result = Err(AppendError::Reopening),
+            Err(_) => {}
+        }
+    }
+    let placed = outcomes.len();
+    outcomes.extend(sizes.iter().skip(placed).map(|size| vec![Err(AppendError::OutcomeUnknown); *size]));
 }
 
 impl Writer {
@@ -95,5 +110,23 @@ impl Writer {
             }
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::writer::Placed;
+
+    #[test]
+    fn what_was_refused_stays_refused_when_the_commit_of_the_others_fails() {
+        use AppendError::{Batch, Conflict, DiskFull, OutcomeUnknown, Reopening};
+        let placed = Placed { position: None, durability: Durability::Transient, duplicate: false };
+        let mut outcomes = vec![vec![Ok(placed), Err(DiskFull)], vec![Err(Conflict), Err(Batch(0))]];
+        doubt(&mut outcomes, &[2, 2, 1]);
+        let expected: [&[AppendError]; 3] = [&[OutcomeUnknown, DiskFull], &[Reopening, Batch(0)], &[OutcomeUnknown]];
+        let errors: Vec<Vec<AppendError>> =
+            outcomes.into_iter().map(|outcome| outcome.into_iter().filter_map(Result::err).collect()).collect();
+        assert_eq!(errors, expected);
     }
 }

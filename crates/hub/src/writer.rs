@@ -20,7 +20,7 @@ use crate::idempotency::{Pending, Published, Verdict, store_key};
 use crate::limits::IDEMPOTENCY_WINDOW;
 use crate::position::Position;
 use crate::record::Record;
-use crate::reopening::Doubtful;
+use crate::reopening::{self, Doubtful};
 use crate::retention::{Retention, is_over};
 use crate::review::Review;
 use crate::rule::{Durability, Rules};
@@ -226,13 +226,12 @@ impl Writer {
             return groups.iter().map(|group| refuse_all(group, refusal)).collect();
         }
         let sizes: Vec<usize> = groups.iter().map(|group| group.drafts.len()).collect();
-        match self.try_append(groups) {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                self.fail(&error);
-                sizes.into_iter().map(|size| vec![Err(AppendError::OutcomeUnknown); size]).collect()
-            }
+        let mut outcomes = Vec::with_capacity(sizes.len());
+        if let Err(error) = self.try_append(groups, &mut outcomes) {
+            self.fail(&error);
+            reopening::doubt(&mut outcomes, &sizes);
         }
+        outcomes
     }
 
     /// How many index entries were removed since this was asked last.
@@ -254,16 +253,18 @@ impl Writer {
         }
     }
 
-    fn try_append(&mut self, groups: Vec<Group>) -> Result<Vec<Outcome>, StoreError> {
+    fn try_append(&mut self, groups: Vec<Group>, outcomes: &mut Vec<Outcome>) -> Result<(), StoreError> {
         self.directory.make_room();
         let mut commit = Commit { room: self.space.room(), ..Commit::default() };
-        let mut outcomes = Vec::with_capacity(groups.len());
         for group in groups {
             outcomes.push(self.place_group(group, &mut commit)?);
         }
         self.commit(commit)?;
-        self.trim()?;
-        Ok(outcomes)
+        if let Err(error) = self.trim() {
+            // What was appended is there all the same.
+            self.fail(&error);
+        }
+        Ok(())
     }
 
     /// Makes a commit, releases its entries.
