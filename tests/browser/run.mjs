@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const FILES_AT_ONCE = 3;
 
 /** How long a file may take. */
-const TIMEOUT_MS = process.env.FANFARE_LONG ? 900_000 : 120_000;
+const TIMEOUT_MS = process.env.FANFARE_LONG ? 900_000 : 240_000;
 
 const wanted = process.argv.slice(2);
 const files = readdirSync(new URL('.', import.meta.url))
