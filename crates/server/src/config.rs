@@ -15,6 +15,7 @@ mod drain;
 mod error;
 mod http;
 mod keys;
+mod limits;
 mod log;
 mod reference;
 mod rule;
@@ -29,6 +30,7 @@ pub use self::drain::DrainConfig;
 pub use self::error::ConfigError;
 pub use self::http::HttpConfig;
 pub use self::keys::{Key, changed, keys};
+pub use self::limits::LimitsConfig;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::reference::reference;
 pub use self::rule::{HistoryConfig, RuleConfig};
@@ -53,6 +55,8 @@ pub struct Config {
     pub drain: DrainConfig,
     /// How HTTP is spoken.
     pub http: HttpConfig,
+    /// What one client may take of the server. A client is an IPv4 address, or an IPv6 network of 64 bits.
+    pub limits: LimitsConfig,
     /// What is written to the standard error, and how.
     pub log: LogConfig,
     /// Where events are kept.
@@ -74,6 +78,7 @@ impl Default for Config {
             door: DoorConfig::default(),
             drain: DrainConfig::default(),
             http: HttpConfig::default(),
+            limits: LimitsConfig::default(),
             log: LogConfig::default(),
             storage: StorageConfig::default(),
             streams: StreamsConfig::default(),
@@ -96,6 +101,7 @@ impl Config {
         self.storage.check()?;
         self.streams.check()?;
         self.http.check()?;
+        self.limits.check()?;
         self.log.check()?;
         self.tls.check()?;
         self.drain.check()

@@ -9,9 +9,9 @@
 //!
 //! Deadlines of streams are the hub's; whether the other side takes what is written is `watched.rs`'s to know.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -20,6 +20,7 @@ use crate::http1::{self, Taken};
 use crate::limits::HEAD_READ_MAX;
 use crate::stop::Stopped;
 use crate::tls::Tls;
+use crate::visit::Visit;
 use crate::watched::Watched;
 use crate::{encrypted, http2};
 
@@ -27,13 +28,20 @@ use crate::{encrypted, http2};
 #[derive(Clone)]
 pub(crate) struct Entrance {
     /// What answers requests.
-    pub(crate) app: Router,
+    pub(crate) app: Visit,
     /// How connections are encrypted; `None` where they are plain.
     pub(crate) tls: Option<Tls>,
     /// What is counted of connections.
     pub(crate) counts: Arc<Counts>,
     /// Requests open at a time on one HTTP/2 connection.
     pub(crate) http2_streams_max: u32,
+}
+
+impl Entrance {
+    /// The same, for a connection from there.
+    pub(crate) fn by(&self, peer: SocketAddr) -> Self {
+        Self { app: self.app.clone().by(peer), ..self.clone() }
+    }
 }
 
 /// Serves a connection until it ends, or until a stream gets its socket. Once `stopped`, what is being answered is finished
@@ -111,7 +119,7 @@ mod tests {
         roots.add(crate::tls::certificates(&files.certificate).unwrap().remove(0)).unwrap();
         let app = crate::app(door.door.clone(), &HttpConfig::default());
         let tls = Some(Tls::open(files).unwrap());
-        let entrance = Entrance { app, tls, counts: Arc::default(), http2_streams_max: 1 };
+        let entrance = Entrance { app: Visit::new(app), tls, counts: Arc::default(), http2_streams_max: 1 };
         let places = Arc::new(Semaphore::new(1));
         let place = places.clone().try_acquire_owned().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

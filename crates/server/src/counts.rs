@@ -30,6 +30,8 @@ pub(crate) struct Counts {
     pub(crate) refused: Count,
     /// How often no connection could be accepted, as when no file descriptors are left.
     pub(crate) accept_failed: Count,
+    /// Requests whose handler panicked.
+    pub(crate) panics: Count,
     /// TLS connections that were made.
     pub(crate) tls_connections: Count,
     /// Clients that did not speak TLS, or not ours, or none of our protocols.
@@ -59,12 +61,13 @@ impl Counts {
     }
 
     /// All of them, by name.
-    pub(crate) fn all(&self) -> [(&'static str, u64); 10] {
+    pub(crate) fn all(&self) -> [(&'static str, u64); 11] {
         [
             ("accepted", self.accepted.value()),
             ("ended", self.ended.value()),
             ("refused", self.refused.value()),
             ("accept_failed", self.accept_failed.value()),
+            ("panics", self.panics.value()),
             ("tls_connections", self.tls_connections.value()),
             ("tls_failed", self.tls_failed.value()),
             ("tls_too_slow", self.tls_too_slow.value()),

@@ -9,6 +9,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::Semaphore;
 
+use crate::address::{AddressHeader, Network};
+use crate::admission::Admission;
 use crate::counts::Counts;
 use crate::error::{ApiError, Code};
 use crate::figures::Figures;
@@ -30,6 +32,8 @@ use crate::limits::{BODIES_BYTES_MAX, READS_MAX};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DoorConfig {
+    /// In which header trusted proxies say whom they speak for. The other one is ignored.
+    pub address_header: AddressHeader,
     /// Whether to listen on addresses that other machines can reach, and to answer to any IP address in `Host`.
     pub allow_anyone: bool,
     /// Names beside the loopback ones that may stand in `Host`, with any port.
@@ -38,6 +42,10 @@ pub struct DoorConfig {
     /// Origins beside the loopback ones and the server's own whose pages may use the hub, exactly as browsers send them.
     #[serde(deserialize_with = "origins")]
     pub allow_origins: Vec<String>,
+    /// Proxies, by address or network (`10.0.0.0/8`), that are believed when they say whom they speak for. A client's address
+    /// is the last one in that header that is none of theirs.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<Network>,
 }
 
 fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -70,6 +78,8 @@ struct Shared {
     figures: Figures,
     /// What happened to connections; nothing where others accept them.
     counts: Arc<Counts>,
+    /// What one client may have.
+    admission: Admission,
     /// Bounds the reads that block a thread.
     reads: Arc<Semaphore>,
     /// Bounds the bytes of bodies that are being read.
@@ -88,10 +98,16 @@ impl Door {
             config,
             figures: Figures::default(),
             counts: Arc::default(),
+            admission: Admission::default(),
             reads,
             bodies,
             clock: SystemClock::default(),
         }))
+    }
+
+    /// What one client may have.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.admission
     }
 
     /// The hub behind the door.

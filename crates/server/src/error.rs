@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use crate::rates::Standing;
+
 /// Lists the codes: doc, variant, code, status and title of each.
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident: $code:literal, $status:ident, $title:literal;)*) => {
@@ -84,6 +86,10 @@ codes! {
     Busy: "busy", SERVICE_UNAVAILABLE, "The hub has too much to read";
     /// The hub is stopping; it or another one will be back.
     Draining: "draining", SERVICE_UNAVAILABLE, "The hub is stopping";
+    /// The client's address asks more often than it may; `RateLimit-Policy` says how often that is.
+    RateLimited: "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
+    /// The client's address has as many streams as it may have.
+    TooManyStreams: "too_many_streams", TOO_MANY_REQUESTS, "Too many streams";
     /// The log takes no events: it is closing.
     Closed: "closed", SERVICE_UNAVAILABLE, "The log takes no events";
     /// The store failed while the event was written; it may or may not be kept. Repeat it with an idempotency key.
@@ -111,6 +117,8 @@ pub struct ApiError {
     retry_after: Option<Duration>,
     /// Which item of a batch is meant, from 0.
     item: Option<usize>,
+    /// How the client stands with its rate.
+    standing: Option<Box<Standing>>,
 }
 
 /// Left on a response so that the guard can count it.
@@ -120,7 +128,7 @@ pub(crate) struct Refused(pub(crate) Code);
 impl ApiError {
     /// A refusal with its reason: a sentence that names the field, parameter or header that is wrong.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), allow: None, retry_after: None, item: None }
+        Self { code, detail: detail.into(), allow: None, retry_after: None, item: None, standing: None }
     }
 
     /// A malformed request.
@@ -136,6 +144,12 @@ impl ApiError {
     /// Says when it is worth trying again.
     pub(crate) fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// Says how the client stands with its rate.
+    pub(crate) fn standing(mut self, standing: Standing) -> Self {
+        self.standing = Some(Box::new(standing));
         self
     }
 
@@ -194,6 +208,9 @@ impl IntoResponse for ApiError {
         }
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
+        }
+        if let Some(standing) = self.standing {
+            standing.write(headers);
         }
         response.extensions_mut().insert(Refused(self.code));
         response

@@ -8,13 +8,13 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use fanfare_hub::{Clock, Reservation, SystemClock};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use tower::ServiceExt;
+
+use crate::visit::Visit;
 
 /// What a connection's task and the request that it serves share. Present in a request's extensions where the socket can
 /// be had.
@@ -85,7 +85,7 @@ fn head(answer: &Response<Body>) -> Vec<u8> {
 
 /// The application, as one connection sees it.
 pub(crate) struct Handing {
-    pub(crate) app: Router,
+    pub(crate) app: Visit,
     pub(crate) handover: Handover,
 }
 
@@ -98,7 +98,7 @@ impl Service<Request<Incoming>> for Handing {
         let (app, handover) = (self.app.clone(), self.handover.clone());
         request.extensions_mut().insert(handover.clone());
         Box::pin(async move {
-            let answer = app.oneshot(request.map(Body::new)).await?;
+            let answer = app.answer(request.map(Body::new)).await;
             match handover.withhold(answer) {
                 Some(answer) => Ok(answer),
                 // The connection's task sees that all is ready, and drops this together with the connection.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use axum::Router;
 use fanfare_hub::Reservation;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::handover::{Handing, Handover};
 use crate::limits::{HEAD_BYTES_MAX, HEAD_READ_MAX, HEADERS_MAX};
 use crate::stop::Stopped;
+use crate::visit::Visit;
 
 /// A connection that is a stream's alone from now on.
 pub(crate) struct Taken<I> {
@@ -31,7 +31,7 @@ pub(crate) struct Taken<I> {
 pub(crate) async fn serve<I: AsyncRead + AsyncWrite + Unpin>(
     io: I,
     is_unsent: Arc<AtomicBool>,
-    app: Router,
+    app: Visit,
     stopped: &mut Stopped,
 ) -> Option<Taken<I>> {
     let handover = Handover::default();

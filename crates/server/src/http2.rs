@@ -9,7 +9,6 @@ use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,7 +16,6 @@ use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower::ServiceExt as _;
 
 use crate::connection::Entrance;
 use crate::exchanges::{Due, Exchanges, PacedBody};
@@ -26,6 +24,7 @@ use crate::limits::{
     HTTP2_SEND_BYTES_MAX, HTTP2_STREAM_WINDOW,
 };
 use crate::stop::Stopped;
+use crate::visit::Visit;
 
 /// Serves a connection until it ends. Once `stopped`, the client is told to open nothing more (GOAWAY), and what is open is
 /// finished.
@@ -85,7 +84,7 @@ fn is_broken(error: &hyper::Error) -> bool {
 
 /// The application, as one connection sees it.
 struct Paced {
-    app: Router,
+    app: Visit,
     exchanges: Exchanges,
 }
 
@@ -98,7 +97,7 @@ impl Service<Request<Incoming>> for Paced {
         let app = self.app.clone();
         let exchange = self.exchanges.begin();
         Box::pin(async move {
-            let answer = app.oneshot(request.map(Body::new)).await?;
+            let answer = app.answer(request.map(Body::new)).await;
             Ok(answer.map(|body| PacedBody::new(body, exchange)))
         })
     }
@@ -106,6 +105,7 @@ impl Service<Request<Incoming>> for Paced {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::routing::get;
     use bytes::Bytes;
     use tokio::time::Instant;
@@ -121,6 +121,7 @@ mod tests {
             .route("/silent", get(async || Body::new(Silent)));
         let counts = std::sync::Arc::<Counts>::default();
         let http2_streams_max = HTTP2_STREAMS_MAX;
+        let app = Visit::new(app);
         let entrance = Entrance { app, tls: None, counts: counts.clone(), http2_streams_max };
         let (client, server) = tokio::io::duplex(1 << 16);
         let (_stop, mut stopped) = crate::stop::stop();

@@ -24,6 +24,8 @@
 //! What this crate deliberately does not know: how events are ordered, stored and delivered. A request enters at
 //! [`guard`](DoorConfig), is read by its route's file, and leaves it as a call of the [`Hub`].
 
+mod address;
+mod admission;
 mod body;
 mod channel_arg;
 pub mod cli;
@@ -50,8 +52,11 @@ mod logging;
 mod metrics;
 mod observe;
 mod open_files;
+mod panics;
 mod process;
 mod query;
+mod rate;
+mod rates;
 mod routes;
 pub mod serve;
 mod stop;
@@ -61,6 +66,7 @@ mod system;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod visit;
 mod watched;
 
 use axum::Router;
@@ -69,10 +75,12 @@ use axum::middleware::{from_fn, from_fn_with_state};
 pub use fanfare_hub as hub;
 use fanfare_hub::Hub;
 
+pub use crate::address::{AddressHeader, Network};
 pub use crate::config::Config;
 pub use crate::door::DoorConfig;
 pub use crate::error::{ApiError, Code};
 pub use crate::listener::{Listen, ListenError};
+pub use crate::rate::Rate;
 pub use crate::tls::TlsError;
 
 use crate::config::HttpConfig;
@@ -102,6 +110,8 @@ pub(crate) fn app(door: Door, http: &HttpConfig) -> Router {
 /// The routes behind what every request passes, from the inside out.
 fn layered(routes: Router<Door>, door: Door) -> Router {
     routes
+        .layer(from_fn_with_state(door.clone(), admission::publishing))
+        .layer(from_fn_with_state(door.clone(), panics::catch))
         .layer(from_fn_with_state(door.clone(), guard::guard))
         .layer(from_fn_with_state(door.clone(), observe::observe))
         .with_state(door)

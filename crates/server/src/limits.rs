@@ -109,6 +109,16 @@ pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 /// How many streams there may be where nothing else is said.
 pub const STREAMS_MAX: usize = 10_000;
 
+/// Addresses that a rate tells apart (a million, some 64 MB); beyond them neighbours count as one client.
+pub const ADDRESSES_MAX: usize = 1_000_000;
+
+/// Questions about a rate after which addresses that did nothing lately are forgotten.
+pub const FORGET_EVERY: u32 = 4_096;
+
+/// When a listener whose address has as many streams as it may have shall come back, or one that came too often: so much
+/// later than it may, so that those who share an address don't come together.
+pub const LIMIT_RETRY: Range<Duration> = Duration::from_secs(1)..Duration::from_secs(10);
+
 /// Connections beyond the most streams a hub may have: publishers, readers, and those who are told that it is full.
 pub const CONNECTIONS_BESIDE_STREAMS: usize = 2_048;
 

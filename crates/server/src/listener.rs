@@ -230,7 +230,7 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Entrance, room: Room
             () = stopped.wait() => break,
         };
         match accepted {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
                 let Some(place) = room.take() else {
                     entrance.counts.refused.add();
                     if !was_full {
@@ -242,7 +242,7 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Entrance, room: Room
                 (was_full, has_failed) = (false, false);
                 keep_alive(&socket);
                 let accepted = entrance.counts.accept();
-                let served = connection::serve(socket, place, entrance.clone(), stopped.clone());
+                let served = connection::serve(socket, place, entrance.by(peer), stopped.clone());
                 connections.spawn(async move {
                     served.await;
                     drop(accepted);

@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use crate::config::{ByteSize, Config, TlsFiles, changed, keys};
 use crate::connection::Entrance;
 use crate::door::Door;
-use crate::limits::CONNECTIONS_BESIDE_STREAMS;
 use crate::listener::{self, ListenError, Room};
 use crate::stop::{Stop, stop};
 use crate::tls::{Tls, TlsError};
+use crate::visit::Visit;
 use crate::{summary, system};
 
 /// How often a stop looks whether there are streams.
@@ -80,8 +80,9 @@ impl Server {
         let listeners = listener::bind(&config.listen, config.door.allow_anyone)?;
         let hub = open(config.storage.folder.clone(), config.hub()?).await?;
         let door = Door::new(hub.clone(), config.door.clone());
+        door.admission().reload(&config.limits, config.streams.per_address_max);
         let entrance = Entrance {
-            app: crate::app(door.clone(), &config.http),
+            app: Visit::new(crate::app(door.clone(), &config.http)),
             tls: tls.clone(),
             counts: Arc::clone(door.counts()),
             http2_streams_max: config.http.http2_streams_max,
@@ -89,7 +90,7 @@ impl Server {
         let urls = listener::urls(&listeners, tls.is_some());
 
         let (stop, stopped) = stop();
-        let room = Room::new(hub.clone(), config.streams.max + CONNECTIONS_BESIDE_STREAMS);
+        let room = Room::new(hub.clone(), config.streams.max + config.limits.connections_max);
         let mut tasks = JoinSet::new();
         for listener in listeners {
             tasks.spawn(listener::accept(listener, entrance.clone(), room.clone(), stopped.clone()));
@@ -113,8 +114,9 @@ impl Server {
             Ok(hub) => self.hub.reload(&hub),
             Err(error) => tracing::error!(%error, "the rules can't be used"),
         }
-        self.room.resize(config.streams.max + CONNECTIONS_BESIDE_STREAMS);
+        self.room.resize(config.streams.max + config.limits.connections_max);
         self.door.reload(config.door.clone());
+        self.door.admission().reload(&config.limits, config.streams.per_address_max);
         if let Err(error) = self.hub.reload_reserve(config.storage.reserve.map(ByteSize::bytes)) {
             tracing::error!(%error, "the reserve is as before");
         }

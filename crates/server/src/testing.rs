@@ -1,10 +1,12 @@
 //! For unit tests: the whole door on a hub of its own, asked in-process.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use fanfare_hub::{Hub, HubConfig};
 use http_body_util::BodyExt;
@@ -22,7 +24,9 @@ pub(crate) struct TestDoor {
     pub(crate) hub: Hub,
     pub(crate) door: Door,
     router: Router,
-    _folder: tempfile::TempDir,
+    /// Who asks.
+    peer: Option<SocketAddr>,
+    _folder: Arc<tempfile::TempDir>,
 }
 
 /// A response.
@@ -43,7 +47,20 @@ impl TestDoor {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::open_with(folder.path(), HubConfig { shards: 1, ..config }).unwrap();
         let door = Door::new(hub.clone(), DoorConfig::default());
-        Self { router: crate::app(door.clone(), &HttpConfig::default()), hub, door, _folder: folder }
+        Self {
+            router: crate::app(door.clone(), &HttpConfig::default()),
+            hub,
+            door,
+            peer: None,
+            _folder: Arc::new(folder),
+        }
+    }
+
+    /// The same door, as seen from an address.
+    pub(crate) fn from(&self, address: [u8; 4]) -> Self {
+        let Self { hub, door, router, _folder: folder, .. } = self;
+        let peer = Some((address, 4711).into());
+        Self { hub: hub.clone(), door: door.clone(), router: router.clone(), peer, _folder: folder.clone() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -62,6 +79,9 @@ impl TestDoor {
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(peer) = self.peer {
+            request = request.extension(ConnectInfo(peer));
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();

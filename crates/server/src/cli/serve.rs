@@ -5,7 +5,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::settings::Arguments;
 use crate::config::{Loaded, Sources};
-use crate::limits::CONNECTIONS_BESIDE_STREAMS;
 use crate::serve::Server;
 use crate::{logging, open_files};
 
@@ -19,7 +18,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(file) = file {
         tracing::info!(file = %file.display(), "settings were read");
     }
-    open_files::allow(config.streams.max + CONNECTIONS_BESIDE_STREAMS);
+    open_files::allow(config.streams.max + config.limits.connections_max);
     let mut signals = Signals::new().context("signals can't be received")?;
     let mut server = Server::start(config).await?;
     while signals.next().await == Word::Reload {

@@ -15,6 +15,9 @@ pub struct StreamsConfig {
     pub age_max: Option<Span>,
     /// How many streams there may be; further ones are told to come back later.
     pub max: usize,
+    /// How many streams one client may have: an IPv4 address, or an IPv6 network of 64 bits; 0 for any number. Behind a proxy
+    /// set `door.trusted_proxies` first, or all clients are one.
+    pub per_address_max: usize,
     /// Bytes a second that a reader which is behind must take; 0 for any. Below it nobody comes forward, but holds a place.
     pub rate_min: ByteSize,
     /// The longest reconnection time that streams are told on opening.
@@ -36,6 +39,7 @@ impl Default for StreamsConfig {
         Self {
             age_max: None,
             max: STREAMS_MAX,
+            per_address_max: 0,
             rate_min: ByteSize::new(2 << 10),
             retry_max: Span::seconds(4),
             retry_min: Span::seconds(2),

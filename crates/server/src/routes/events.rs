@@ -14,14 +14,16 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use fanfare_hub::{ByeReason, Follows, Since, Subscribe, SubscribeError, notice};
+use fanfare_hub::{ByeReason, Follows, Reservation, Since, Subscribe, SubscribeError, notice};
 
 use super::style::{ErrorStyle, StreamStyle};
+use crate::address::Client;
+use crate::admission::too_often;
 use crate::channel_arg::{channel, pattern};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::handover::Handover;
-use crate::limits::{DRAINING_RETRY, FULL_RETRY};
+use crate::limits::{DRAINING_RETRY, FULL_RETRY, LIMIT_RETRY};
 use crate::query::Query;
 use crate::stream_body::StreamBody;
 
@@ -44,11 +46,12 @@ async fn only_get() -> ApiError {
 async fn events(
     State(door): State<Door>,
     handover: Option<Extension<Handover>>,
+    client: Client,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (subscribe, errors) = asked(query.as_deref(), &headers)?;
-    open(&door, subscribe, errors, handover)
+    open(&door, subscribe, errors, client, handover)
 }
 
 /// What the request asks for.
@@ -81,23 +84,56 @@ pub(crate) fn open(
     door: &Door,
     subscribe: Subscribe,
     errors: ErrorStyle,
+    client: Client,
     handover: Option<Extension<Handover>>,
 ) -> Result<Response, ApiError> {
-    let (code, reason, retry) = match (door.hub().reserve(subscribe), handover) {
-        (Ok(reservation), None) => return Ok(event_stream(Body::new(StreamBody(reservation.into_stream())))),
-        (Ok(reservation), Some(Extension(handover))) => {
-            handover.reserve(reservation);
-            return Ok(event_stream(Body::empty()));
+    let (refusal, reason, retry) = match reserve(door, subscribe, client)? {
+        Ok(reservation) => {
+            return Ok(event_stream(match handover {
+                None => Body::new(StreamBody(reservation.into_stream())),
+                Some(Extension(handover)) => {
+                    handover.reserve(reservation);
+                    Body::empty()
+                }
+            }));
         }
-        (Err(error), _) => refused(error)?,
+        Err(refused) => refused,
     };
     match errors {
         ErrorStyle::Stream => {
             // Not an error to the client, but it counts as a refusal.
-            door.figures().refused(code);
+            door.figures().refused(refusal.code());
             Ok(event_stream(notice::refusal(reason, retry).into()))
         }
-        ErrorStyle::Status => Err(ApiError::new(code, code.title()).retry_after(retry)),
+        ErrorStyle::Status => Err(refusal.retry_after(retry)),
+    }
+}
+
+/// Why there is no stream for now, in both forms, and when to ask again.
+type Refusal = (ApiError, ByeReason, Duration);
+
+/// A place for a stream, if the client and the hub have room; an error where asking again doesn't help.
+fn reserve(door: &Door, subscribe: Subscribe, client: Client) -> Result<Result<Reservation, Refusal>, ApiError> {
+    if let Err(standing) = door.admission().connect(client) {
+        let retry = standing.wait + jittered(LIMIT_RETRY);
+        return Ok(Err((too_often(&standing), ByeReason::Limit, retry)));
+    }
+    let slot = match door.admission().slot(client) {
+        Ok(slot) => slot,
+        Err(most) => {
+            let detail = format!("this address has {most} streams, as many as it may have");
+            return Ok(Err((ApiError::new(Code::TooManyStreams, detail), ByeReason::Limit, jittered(FULL_RETRY))));
+        }
+    };
+    match door.hub().reserve(subscribe) {
+        Ok(reservation) => Ok(Ok(match slot {
+            Some(slot) => reservation.hold(slot),
+            None => reservation,
+        })),
+        Err(error) => {
+            let (code, reason, retry) = refused(error)?;
+            Ok(Err((ApiError::new(code, code.title()), reason, retry)))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::events::{MAIN, last_event_id, open};
 use super::style::{ErrorStyle, StreamStyle};
+use crate::address::Client;
 use crate::body;
 use crate::channel_arg::{channel, pattern};
 use crate::door::Door;
@@ -88,6 +89,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for NameOr<T> {
 pub(crate) async fn subscribe(
     State(door): State<Door>,
     handover: Option<Extension<Handover>>,
+    client: Client,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -96,7 +98,7 @@ pub(crate) async fn subscribe(
     body::expect_json(&body::essence(&headers))?;
     let body = body::read(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
     let (subscribe, errors) = asked(&body, &headers)?;
-    open(&door, subscribe, errors, handover)
+    open(&door, subscribe, errors, client, handover)
 }
 
 /// What the request asks for.

@@ -175,7 +175,8 @@ impl Served {
     pub(crate) fn stop(mut self) {
         let runtime = self.runtime.take().unwrap();
         runtime.block_on(self.hub.clone().close());
-        runtime.shutdown_background();
+        // Waits until the router is dropped, which has the folder too.
+        runtime.shutdown_timeout(Duration::from_secs(20));
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod bad_peers;
 mod crash;
 mod disk_failure;
 mod disk_full;

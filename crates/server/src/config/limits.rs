@@ -1,0 +1,39 @@
+//! `[limits]`: what one client may take of the server.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::CONNECTIONS_BESIDE_STREAMS;
+use crate::rate::Rate;
+
+/// What one client may take of the server. A client is an IPv4 address, or an IPv6 network of
+/// 64 bits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// How often a client may open a stream: `100/15m` is a hundred times in a quarter of an hour, which a page that is
+    /// reloaded now and then doesn't reach. Without it any number. Behind a proxy set `door.trusted_proxies` first, or all
+    /// clients are one.
+    #[schemars(with = "Option<String>")]
+    pub connects: Option<Rate>,
+    /// Connections beyond the most streams there may be: publishers, readers, and those who are told that it is full.
+    pub connections_max: usize,
+    /// How often a client may publish, a batch counting once: `600/1m`. Without it any number.
+    #[schemars(with = "Option<String>")]
+    pub publishes: Option<Rate>,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { connects: None, connections_max: CONNECTIONS_BESIDE_STREAMS, publishes: None }
+    }
+}
+
+impl LimitsConfig {
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.connections_max == 0 || self.connections_max > 10_000_000 {
+            return Err(("limits.connections_max", format!("is {}; it takes 1 to 10000000", self.connections_max)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! Clients that take more than their part, and a process that runs out of file descriptors, against the real binary.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::{Address, Hub, folder};
+
+#[test]
+fn clients_behind_a_trusted_proxy_are_told_apart_and_held_to_their_rate() {
+    let folder = folder();
+    let arguments =
+        ["--listen", "127.0.0.1:0", "--set", "door.trusted_proxies=127.0.0.1", "--set", "limits.publishes=2/10m"];
+    let hub = Hub::start_with(folder.path(), &arguments);
+    let publish = |address: &str| hub.request("POST", "/channels/a", &[("x-forwarded-for", address)], b"x");
+    for _ in 0..2 {
+        assert_eq!(publish("6.6.6.6, 203.0.113.1").status, 200);
+    }
+    let refused = publish("7.7.7.7, 203.0.113.1");
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (429, Some("rate_limited")));
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"publishes\";q=2;w=600"));
+    assert_eq!(publish("203.0.113.2").status, 200);
+    assert_eq!(hub.get("/stats").json()["requests_refused"]["rate_limited"], 1);
+}
+
+/// Without descriptors nothing new is accepted; what is open goes on, and once there are some all is as before.
+#[test]
+fn a_process_out_of_file_descriptors_serves_those_who_are_there_and_recovers() {
+    const CLIENTS: usize = 400;
+    let folder = folder();
+    let hub = Hub::start_with(folder.path(), &["--listen", "127.0.0.1:0"]);
+    let mut listener = hub.listen("channel=a");
+    listener.named("fanfare.hello");
+    // A publisher that is there already.
+    let mut publisher = hub.connect();
+    assert_eq!(publisher.request("POST", "/channels/a", &[], b"before").unwrap().status, 200);
+    let pid = hub.pid();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let limit = format!("--nofile={}:{}", open + 20, open + 20);
+    let limited = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
+    assert!(limited.is_ok_and(|status| status.success()), "prlimit comes with util-linux");
+    // The kernel takes them all; the server can accept twenty.
+    let crowd: Vec<TcpStream> = (0..CLIENTS).map(|_| TcpStream::connect(hub.addr()).unwrap()).collect();
+    for number in 0..50 {
+        let answer = publisher.request("POST", "/channels/a", &[], format!("during {number}").as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    for number in 0..50 {
+        while listener.next().data != format!("during {number}") {}
+    }
+    drop(crowd);
+    // Whoever comes now is served as soon as the crowd has been looked at.
+    let answer = hub.get("/stats");
+    assert_eq!(answer.status, 200);
+    assert!(answer.json()["connections"]["accept_failed"].as_u64().unwrap() > 0, "it did run out");
+    let mut late = TcpStream::connect(hub.addr()).unwrap();
+    late.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    late.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    late.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+}
