@@ -79,7 +79,9 @@ impl Beginning {
             && cursor.position < horizon
             && cursor.position < history.window.floor()
         {
-            begun.gaps = gaps_for_all(&follows, GapReason::Expired, Some(cursor.position), horizon);
+            // Of a backfill that was cut, what it had not come to yet is missing too.
+            let from = cursor.backfill.map_or(cursor.position, |at| at.min(cursor.position));
+            begun.gaps = gaps_for_all(&follows, GapReason::Expired, Some(from), horizon);
             // Beyond the horizon floors are known, and their gaps are told as they come.
             begun.catchup = begun.catchup.told(horizon);
         }
