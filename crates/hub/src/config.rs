@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::limits::{CURSOR_AGE_MAX, WINDOW_BYTES};
 use crate::rule::Rule;
-use crate::space::ReserveError;
+use crate::space::SpaceError;
 use crate::store::StoreError;
 
 /// What a hub is made of.
@@ -25,6 +25,10 @@ pub struct HubConfig {
     /// Free bytes on the data folder's disk below which `durable` events are refused. By default 256 MiB, on a disk
     /// smaller than 4 GiB a sixteenth of it; at least 64 MiB.
     pub disk_reserve_bytes: Option<u64>,
+    /// Bytes that events and their indexes may take on disk. Beyond it the oldest events of all channels are removed,
+    /// whatever their channels would keep. The journal comes on top (up to 192 MiB). No limit by default: then history
+    /// limits alone count, and the disk's reserve. At least 64 MiB.
+    pub disk_bytes_max: Option<u64>,
     /// How old a cursor may be.
     pub cursor_age_max: Duration,
     /// How long a reader may take nothing before its stream is cut.
@@ -52,6 +56,7 @@ impl Default for HubConfig {
             readers: 2,
             window_bytes: WINDOW_BYTES,
             disk_reserve_bytes: None,
+            disk_bytes_max: None,
             cursor_age_max: CURSOR_AGE_MAX,
             stall_max: Duration::from_secs(25),
             rate_min: 2 * 1024,
@@ -76,9 +81,9 @@ pub enum OpenError {
     /// The data folder can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The reserve of free space is too small.
-    #[error("`disk_reserve_bytes`")]
-    Reserve(#[from] ReserveError),
+    /// The reserve or the limit of the disk is too small.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     /// A thread can't be started.
     #[error("a thread could not be started")]
     Thread(#[from] std::io::Error),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,26 +12,22 @@ use crate::config::{HubConfig, OpenError};
 use crate::follows_pool::FollowsPool;
 use crate::history::History;
 use crate::index::Index;
+use crate::keeper::{self, KeeperStop};
 use crate::limits::ACTIVE_CHANNELS_MAX;
 use crate::log::Log;
+use crate::reclaimer;
 use crate::rule::Rules;
 use crate::shard::inbox::{Command, Inbox};
 use crate::shard::progress::Progress;
 use crate::shard::readers::{ReaderQueue, start_reader};
 use crate::shard::thread::ShardLoop;
 use crate::shard::{Shard, ShardSettings};
-use crate::space::{ReserveError, Space};
+use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::store::fjall::FjallStore;
 use crate::store::{Store, StoreError};
 use crate::window::Slots;
 use crate::writer::{Writer, WriterParts};
-
-/// How often the writer looks at what is due.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// How many sweeps lie between two reclaims, at least (five minutes).
-const RECLAIM_EVERY: u32 = 300;
 
 /// How long the store's size on disk is remembered: figures are read every few seconds, by several at a time.
 const DISK_BYTES_AGE_MAX: Duration = Duration::from_secs(5);
@@ -68,8 +64,8 @@ pub(crate) struct Shared {
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     /// What the store had on disk, and when it was asked.
     disk_bytes: Mutex<Option<(Duration, u64)>>,
-    /// Ends the keeper.
-    pub(crate) keeper: Arc<(Mutex<bool>, Condvar)>,
+    /// Ends keeper and reclaimer.
+    pub(crate) keeper: Arc<KeeperStop>,
 }
 
 /// How a shard is reached.
@@ -111,7 +107,7 @@ impl Hub {
     /// When the store can't be used.
     pub fn with_store(store: Arc<dyn Store>, mut config: HubConfig) -> Result<Self, OpenError> {
         let rules = Arc::new(Rules::new(std::mem::take(&mut config.rules)));
-        let space = Arc::new(Space::open(store.clone(), config.disk_reserve_bytes)?);
+        let space = Arc::new(Space::open(store.clone(), config.disk_reserve_bytes, config.disk_bytes_max)?);
         let writer = Writer::open(WriterParts {
             store: store.clone(),
             rules: rules.clone(),
@@ -163,37 +159,12 @@ impl Hub {
             disk_bytes: Mutex::default(),
             keeper: Arc::default(),
         }));
-        hub.start_keeper()?;
+        let looking = [
+            keeper::start(Arc::downgrade(&hub.0), hub.0.keeper.clone())?,
+            reclaimer::start(&hub.0, hub.0.keeper.clone())?,
+        ];
+        hub.0.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(looking);
         Ok(hub)
-    }
-
-    /// Starts the thread that looks at the disk and has the log swept and space reclaimed. It doesn't keep the hub alive.
-    fn start_keeper(&self) -> std::io::Result<()> {
-        let hub = Arc::downgrade(&self.0);
-        let keeper = self.0.keeper.clone();
-        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
-            let (stopped, signal) = &*keeper;
-            let mut sweeps = 0u32;
-            loop {
-                let guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);
-                let (guard, _) = signal
-                    .wait_timeout_while(guard, SWEEP_EVERY, |stopped| !*stopped)
-                    .unwrap_or_else(PoisonError::into_inner);
-                if *guard {
-                    return;
-                }
-                drop(guard);
-                let Some(hub) = hub.upgrade() else { return };
-                hub.space.look();
-                hub.log.sweep();
-                sweeps = sweeps.wrapping_add(1);
-                if sweeps.is_multiple_of(RECLAIM_EVERY) {
-                    hub.reclaim_if_worth_it();
-                }
-            }
-        })?;
-        self.0.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-        Ok(())
     }
 
     /// How many open streams follow one of these channels.
@@ -204,8 +175,9 @@ impl Hub {
     }
 
     /// Takes over what can change while a hub runs: the rules, how many streams there may be, how slow they may be, how old
-    /// they may become and what they are told of reconnecting. No stream ends. Stricter limits of history hold within
-    /// moments, also for channels that nobody publishes to; a stream that is open keeps its heartbeat and its age.
+    /// they may become and what they are told of reconnecting, and the disk's reserve and limit. No stream ends. Stricter
+    /// limits of history hold within moments, also for channels that nobody publishes to; a stream that is open keeps its
+    /// heartbeat and its age.
     pub fn reload(&self, config: &HubConfig) {
         self.0.streams_max.store(config.streams_max, Ordering::Relaxed);
         *self.0.retry.lock().unwrap_or_else(PoisonError::into_inner) = config.retry;
@@ -213,6 +185,9 @@ impl Hub {
             shard.inbox.send(Command::Settings(ShardSettings::of(config)));
         }
         self.0.rules.replace(config.rules.clone());
+        if let Err(error) = self.0.space.reload(config.disk_reserve_bytes, config.disk_bytes_max) {
+            tracing::error!(%error, "the settings of the disk are as before");
+        }
         self.0.log.sweep();
     }
 
@@ -223,15 +198,6 @@ impl Hub {
 
     pub(crate) fn history(&self) -> &Arc<History> {
         &self.0.history
-    }
-
-    /// Has another reserve of free disk count from now on; by the size of the disk if `None`.
-    ///
-    /// # Errors
-    ///
-    /// When it is less than the store needs; then nothing changes.
-    pub fn reload_reserve(&self, disk_reserve_bytes: Option<u64>) -> Result<(), ReserveError> {
-        self.0.space.reload(disk_reserve_bytes)
     }
 
     /// Whether `durable` events are refused because the disk is full. Everything else goes on.
@@ -252,6 +218,8 @@ impl Hub {
             window_bytes: window_bytes as u64,
             window_events: window_events as u64,
             disk_bytes: self.disk_bytes(),
+            disk_table_bytes: reclaimer::table_bytes(&*self.0.store),
+            disk_bytes_max: self.0.space.bytes_max(),
             disk_free_bytes: self.0.space.free(),
             disk_reserve_bytes: self.0.space.reserve(),
             disk_full: self.0.space.is_full(),
@@ -356,9 +324,7 @@ impl Shared {
             shard.inbox.send(Command::Stop);
         }
         self.readers.stop();
-        let (stopped, signal) = &*self.keeper;
-        *stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        signal.notify_all();
+        self.keeper.now();
     }
 
     /// Stops and joins all threads, the log's first: what it releases is still delivered.
@@ -374,16 +340,6 @@ impl Shared {
             }
         }
     }
-
-    /// Reclaims space if enough was removed since the last time.
-    fn reclaim_if_worth_it(&self) {
-        if self.log.take_removed() < REMOVED_WORTH_RECLAIMING {
-            return;
-        }
-        if let Err(error) = self.store.reclaim() {
-            tracing::error!(error = &error as &dyn std::error::Error, "space could not be reclaimed");
-        }
-    }
 }
 
 impl Drop for Shared {
@@ -393,9 +349,6 @@ impl Drop for Shared {
         self.tell_threads();
     }
 }
-
-/// Index entries removed since the last reclaim that make another one worth its reading and writing.
-const REMOVED_WORTH_RECLAIMING: u64 = 50_000;
 
 fn new_shard(writer: &Writer, counters: &Arc<Counters>, config: &HubConfig) -> Shard {
     Shard::new(

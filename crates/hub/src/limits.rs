@@ -78,6 +78,15 @@ pub const DISK_RESERVE_SMALL_DISK: u64 = 16 * DISK_RESERVE_BYTES;
 /// go on. Below this a commit may fail after all.
 pub const DISK_RESERVE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
+/// The least disk limit (64 MiB): below it there would be no history to speak of beside the journal.
+pub const DISK_BYTES_MAX_MIN: u64 = in_tests(1, 64) as u64 * 1024 * 1024;
+
+/// What must be there to be given back to the disk before a table is written anew for it (16 MiB).
+pub const RECLAIM_BYTES_MIN: u64 = in_tests(1, 16) as u64 * 1024 * 1024;
+
+/// How often the hub looks at its disk and at what is due.
+pub const KEEP_EVERY: Duration = Duration::from_millis(in_tests(20, 1_000) as u64);
+
 /// Memory of the window (64 MiB): the newest events, in memory, for all streams together.
 pub const WINDOW_BYTES: usize = 64 * 1024 * 1024;
 

@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::clock::Clock;
 use crate::draft::Draft;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_DRAFTS_MAX};
+use crate::position::Position;
+use crate::retention::Removed;
 use crate::shard::inbox::Inbox;
 use crate::stats::{Counters, bump};
 use crate::writer::{AppendError, Group, Outcome, Writer};
@@ -59,8 +61,14 @@ struct Health {
     failed: AtomicBool,
     /// Whether somebody asked for a sweep.
     sweep_wanted: AtomicBool,
-    /// Index entries removed since somebody asked.
-    removed: AtomicU64,
+    /// What was removed since somebody asked.
+    removed: Mutex<Removed>,
+    /// Bytes of the oldest events that somebody wants removed; 0 once the writer knows.
+    oldest_wanted: AtomicU64,
+    /// Bytes of them that the writer has yet to remove.
+    oldest_left: AtomicU64,
+    /// Up to where the oldest events are removed, as a number.
+    cleared: AtomicU64,
 }
 
 impl Log {
@@ -120,9 +128,26 @@ impl Log {
         (groups, QUEUE_BYTES_MAX - self.room.available_permits() * PERMIT_BYTES)
     }
 
-    /// How many index entries were removed since this was asked last.
-    pub(crate) fn take_removed(&self) -> u64 {
-        self.health.removed.swap(0, Ordering::AcqRel)
+    /// What was removed since this was asked last.
+    pub(crate) fn take_removed(&self) -> Removed {
+        std::mem::take(&mut *self.health.removed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has the oldest events of all channels removed that come to so many bytes.
+    pub(crate) fn remove_oldest(&self, bytes: u64) {
+        self.health.oldest_wanted.store(bytes, Ordering::Release);
+        self.sweep();
+    }
+
+    /// Whether it is at that still.
+    pub(crate) fn is_removing_oldest(&self) -> bool {
+        let Health { oldest_wanted, oldest_left, .. } = &*self.health;
+        oldest_wanted.load(Ordering::Acquire) > 0 || oldest_left.load(Ordering::Acquire) > 0
+    }
+
+    /// Up to where the oldest events are removed.
+    pub(crate) fn cleared(&self) -> Position {
+        Position::from_key(self.health.cleared.load(Ordering::Acquire).to_be_bytes())
     }
 
     /// Appends what is in the queue, then ends the log in order and joins its thread.
@@ -184,6 +209,7 @@ impl Loop {
             let is_idle = appends.is_empty();
             self.append(appends, bytes);
             sweep |= self.health.sweep_wanted.swap(false, Ordering::AcqRel);
+            self.take_orders();
             if sweep {
                 sweep = self.writer.sweep() || (is_idle && self.writer.has_removals());
                 self.wake();
@@ -194,13 +220,36 @@ impl Loop {
             if self.writer.is_failed() {
                 closing = self.reopen(&mut commands, closing);
             }
-            let removed = self.writer.take_removed();
-            self.health.removed.fetch_add(removed, Ordering::AcqRel);
-            self.counters.removed.fetch_add(removed, Ordering::Relaxed);
+            self.tell_removed();
         }
         if let Err(error) = self.writer.close() {
             tracing::error!(error = &error as &dyn std::error::Error, "the log could not be closed in order");
         }
+    }
+
+    /// Takes up what was asked for beside appends.
+    fn take_orders(&mut self) {
+        let wanted = self.health.oldest_wanted.load(Ordering::Acquire);
+        if wanted > 0 {
+            self.writer.want_oldest(wanted);
+            // In this order: in between it must not look as if nothing were to be done.
+            self.health.oldest_left.store(wanted, Ordering::Release);
+            self.health.oldest_wanted.store(0, Ordering::Release);
+        }
+    }
+
+    /// Tells what was removed.
+    fn tell_removed(&mut self) {
+        let removed = self.writer.take_removed();
+        self.counters.removed(&removed);
+        *self.health.removed.lock().unwrap_or_else(PoisonError::into_inner) += removed;
+        // It is at work until the last of them is removed, not only condemned.
+        let cleared = self.writer.retention.cleared();
+        let left = self.writer.oldest_wanted().max(u64::from(cleared.is_none()));
+        if let Some(cleared) = cleared {
+            self.health.cleared.store(u64::from_be_bytes(cleared.to_key()), Ordering::Release);
+        }
+        self.health.oldest_left.store(left, Ordering::Release);
     }
 
     fn append(&mut self, appends: Vec<Append>, bytes: usize) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::directory::position_of_key;
 use crate::entry::Entry;
+use crate::oldest::Oldest;
 use crate::position::Position;
 use crate::record::Record;
 use crate::review::Review;
@@ -89,6 +90,7 @@ impl Writer {
         self.directory.forget_all();
         self.review = review;
         self.retention.start_over();
+        self.oldest = Oldest::default();
         self.swept_ms = [0; 2];
         self.state = State::Open;
         Ok(count)

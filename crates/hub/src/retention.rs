@@ -27,6 +27,39 @@ struct Doomed {
     position: Position,
     /// Whether the event names other channels too.
     shared: bool,
+    /// Bytes of its record.
+    bytes: u64,
+}
+
+/// What was removed: why, and how much the disk may have to give back. An event of several channels counts with each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    /// Rows on disk, elsewhere than in the log.
+    pub(crate) entries: u64,
+    /// Bytes of records on disk.
+    pub(crate) record_bytes: u64,
+    /// Events beyond the limits of their channels.
+    pub(crate) by_history: u64,
+    /// Events that were the oldest when the disk limit was reached.
+    pub(crate) by_disk: u64,
+    /// Events whose time to live ran out.
+    pub(crate) by_ttl: u64,
+}
+
+impl std::ops::AddAssign for Removed {
+    fn add_assign(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.record_bytes += other.record_bytes;
+        self.by_history += other.by_history;
+        self.by_disk += other.by_disk;
+        self.by_ttl += other.by_ttl;
+    }
+}
+
+impl Doomed {
+    fn of(tier: Tier, channel: u64, position: Position, entry: IndexEntry) -> Self {
+        Self { tier, channel, position, shared: entry.shared, bytes: entry.bytes }
+    }
 }
 
 /// What waits to be removed.
@@ -42,8 +75,13 @@ pub(crate) struct Retention {
     waiting: Vec<Doomed>,
     /// Below a durable floor.
     ready: VecDeque<Doomed>,
-    /// Index entries removed since somebody asked.
-    removed: u64,
+    /// Removed since somebody asked.
+    removed: Removed,
+    /// How many entries were ever condemned, and how many of them are removed. They go in the order they came.
+    condemned: u64,
+    done: u64,
+    /// Up to where the oldest events were condemned, and `condemned` then.
+    oldest: (Position, u64),
 }
 
 /// Whether a channel is so far beyond its limits that trimming it is worth a step.
@@ -63,7 +101,10 @@ impl Retention {
             floors_waiting: Vec::new(),
             waiting: Vec::new(),
             ready: VecDeque::new(),
-            removed: 0,
+            removed: Removed::default(),
+            condemned: 0,
+            done: 0,
+            oldest: (Position::ORIGIN, 0),
         }
     }
 
@@ -75,8 +116,8 @@ impl Retention {
         }
     }
 
-    /// How many index entries were removed since this was asked last.
-    pub(crate) fn take_removed(&mut self) -> u64 {
+    /// What was removed since this was asked last.
+    pub(crate) fn take_removed(&mut self) -> Removed {
         std::mem::take(&mut self.removed)
     }
 
@@ -115,20 +156,26 @@ impl Retention {
             if budget == 0 {
                 self.enqueue(&name, channel);
             }
-            self.condemn(&name, channel, doomed, tiers)?;
+            if let Some(floor) = doomed.iter().map(|doomed| doomed.position).max() {
+                self.removed.by_history += self.condemn(&name, channel, floor, doomed, tiers)?;
+            }
         }
         Ok(())
     }
 
-    /// Has a channel's floor moved over these entries, and over whatever else then lies below it.
+    /// Has a channel's floor moved over these entries, and over whatever else lies at or below it. Tells how many entries
+    /// that are.
     fn condemn(
         &mut self,
         name: &ChannelName,
         channel: &mut Channel,
+        floor: Position,
         mut doomed: Vec<Doomed>,
         tiers: &Tiers,
-    ) -> Result<(), StoreError> {
-        let Some(floor) = doomed.iter().map(|doomed| doomed.position).max() else { return Ok(()) };
+    ) -> Result<u64, StoreError> {
+        if floor <= channel.clean {
+            return Ok(0);
+        }
         for tier in Tier::ALL {
             let known = doomed.iter().filter(|doomed| doomed.tier == tier).map(|doomed| doomed.position).max();
             let from = known.unwrap_or(channel.clean);
@@ -137,14 +184,39 @@ impl Retention {
                 if position > floor {
                     break;
                 }
-                doomed.push(Doomed { tier, channel: channel.row.id, position, shared: entry.shared });
+                doomed.push(Doomed::of(tier, channel.row.id, position, entry));
                 channel.tally(tier).first = (entry.number + 1, entry.bytes_before + entry.bytes);
             }
         }
         channel.clean = floor;
         self.floors_waiting.push((name.clone(), floor));
+        let count = doomed.len() as u64;
+        self.condemned += count;
         self.waiting.append(&mut doomed);
+        Ok(count)
+    }
+
+    /// Has a channel's floor moved to where the hub's oldest events are condemned.
+    pub(crate) fn condemn_oldest(
+        &mut self,
+        name: &ChannelName,
+        channel: &mut Channel,
+        floor: Position,
+        tiers: &Tiers,
+    ) -> Result<(), StoreError> {
+        self.removed.by_disk += self.condemn(name, channel, floor, Vec::new(), tiers)?;
         Ok(())
+    }
+
+    /// Takes note that everything up to here is condemned, in all channels.
+    pub(crate) fn mark_oldest(&mut self, upto: Position) {
+        self.oldest = (upto, self.condemned);
+    }
+
+    /// Up to where the hub's oldest events are removed, once they all are that were condemned.
+    pub(crate) fn cleared(&self) -> Option<Position> {
+        let (upto, condemned) = self.oldest;
+        (self.done >= condemned).then_some(upto)
     }
 
     /// Adds to the batches what any commit should carry: removals below durable floors. Returns how many these are.
@@ -158,8 +230,11 @@ impl Retention {
 
     /// Tells that a commit which carried so many removals is done.
     pub(crate) fn filled(&mut self, count: usize) {
-        self.ready.drain(..count);
-        self.removed += count as u64;
+        self.done += count as u64;
+        for doomed in self.ready.drain(..count).filter(|doomed| doomed.tier == Tier::Durable) {
+            self.removed.entries += 1;
+            self.removed.record_bytes += doomed.bytes;
+        }
     }
 
     /// Forgets what was decided on but may not have come to be, and has its channels looked at again.
@@ -167,6 +242,8 @@ impl Retention {
         self.waiting.clear();
         // What is ready lies below floors that are durable; removing it twice does no harm.
         self.queue.extend(self.floors_waiting.drain(..).map(|(name, _)| name));
+        self.condemned = self.done + self.ready.len() as u64;
+        self.oldest = (Position::ORIGIN, 0);
     }
 
     /// Adds to the batches of a synced commit the floors that wait. `moved` is a position of this very commit, given to
@@ -201,15 +278,25 @@ impl Retention {
         self.ready.extend(self.waiting.drain(..));
     }
 
-    /// Removes an expired event from its channels, whatever their floors. Returns whether there was one.
-    pub(crate) fn expire(position: Position, tier: Tier, batch: &mut Batch, tiers: &Tiers) -> Result<bool, StoreError> {
+    /// Removes an expired event from its channels, whatever their floors.
+    pub(crate) fn expire(
+        &mut self,
+        position: Position,
+        tier: Tier,
+        batch: &mut Batch,
+        tiers: &Tiers,
+    ) -> Result<(), StoreError> {
         let store = tiers.store(tier);
         let value = match store.get(Table::Log, &position.to_key()) {
             Ok(Some(value)) => value,
-            Ok(None) => return Ok(false),
+            Ok(None) => return Ok(()),
             Err(error) if error.is_damage() => Bytes::new(),
             Err(error) => return Err(error),
         };
+        self.removed.by_ttl += 1;
+        if tier == Tier::Durable {
+            self.removed.record_bytes += value.len() as u64;
+        }
         if let Ok(record) = Record::decode(&value, position) {
             for name in &record.channels {
                 if let Some(row) = ChannelRow::read(store, name)? {
@@ -218,13 +305,18 @@ impl Retention {
             }
         }
         batch.remove(Table::Log, Bytes::copy_from_slice(&position.to_key()));
-        Ok(true)
+        Ok(())
+    }
+
+    /// Takes note of a row that was removed for other reasons.
+    pub(crate) fn count_row(&mut self, tier: Tier) {
+        self.removed.entries += u64::from(tier == Tier::Durable);
     }
 }
 
 /// Removes an index entry, and the record where no other channel keeps it.
 fn remove(doomed: Doomed, batch: &mut Batch, tiers: &Tiers) -> Result<(), StoreError> {
-    let Doomed { tier, channel, position, shared } = doomed;
+    let Doomed { tier, channel, position, shared, .. } = doomed;
     batch.remove(Table::ByChannel, index_key(channel, position));
     if shared && is_kept_elsewhere(position, tier, tiers)? {
         return Ok(());
@@ -287,7 +379,7 @@ fn beyond_limits(channel: &mut Channel, tiers: &Tiers, now_ms: u64, budget: usiz
                 break;
             }
             tally.first = (entry.number + 1, entry.bytes_before + entry.bytes);
-            doomed.push(Doomed { tier, channel: id, position, shared: entry.shared });
+            doomed.push(Doomed::of(tier, id, position, entry));
         }
     }
     Ok(doomed)

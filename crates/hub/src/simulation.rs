@@ -82,7 +82,7 @@ struct World {
 fn open_writer(disk: &Arc<FaultyStore>, clock: &Arc<ManualClock>, seed: u64, window: usize, age: Duration) -> Writer {
     let mut rng = StdRng::seed_from_u64(seed);
     let store: Arc<dyn Store> = disk.clone();
-    let space = Arc::new(Space::open(store.clone(), None).unwrap());
+    let space = Arc::new(Space::open(store.clone(), None, None).unwrap());
     Writer::open(WriterParts {
         store,
         rules: rules(),
@@ -165,6 +165,8 @@ impl World {
             90..94 => {
                 self.writer.sweep();
             }
+            // As if the disk limit were reached.
+            95 if self.is_small => self.writer.want_oldest(self.rng.random_range(1..1_500)),
             94..97 => {
                 let (now, time) = (self.clock.elapsed(), self.clock.unix_ms());
                 self.shards.iter_mut().for_each(|shard| shard.tick(now, time));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::draft::Draft;
-use crate::limits::{DISK_RESERVE_BYTES, DISK_RESERVE_BYTES_MIN, DISK_RESERVE_SMALL_DISK};
+use crate::limits::{DISK_BYTES_MAX_MIN, DISK_RESERVE_BYTES, DISK_RESERVE_BYTES_MIN, DISK_RESERVE_SMALL_DISK};
 use crate::store::{Batch, DiskRoom, Store};
 
 /// How often each byte is written before it is seen at the latest: into the journal, then into a table.
@@ -28,6 +28,8 @@ pub(crate) struct Space {
     store: Arc<dyn Store>,
     /// Free bytes below which `durable` events are refused.
     reserve: AtomicU64,
+    /// Bytes that the tables may take; `u64::MAX` for no limit. The [`reclaimer`](crate::reclaimer) sees to it.
+    bytes_max: AtomicU64,
     /// Bytes that the writer has written since the start.
     spent: AtomicU64,
     /// What `spent` will be when no byte is free any more, by the last look. One number, so that both sides of the
@@ -39,39 +41,54 @@ pub(crate) struct Space {
     blind: AtomicBool,
 }
 
-/// Why a reserve can't be.
+/// Why a reserve or limit of the disk can't be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a reserve of {0} bytes is too small; the store itself may need {DISK_RESERVE_BYTES_MIN} bytes")]
-pub struct ReserveError(u64);
+pub enum SpaceError {
+    /// The reserve is less than the store needs.
+    #[error("a reserve of {0} bytes is too small; the store itself may need {DISK_RESERVE_BYTES_MIN} bytes")]
+    Reserve(u64),
+    /// The limit leaves no history.
+    #[error("a disk limit of {0} bytes is too small; it must be at least {DISK_BYTES_MAX_MIN} bytes")]
+    Limit(u64),
+}
 
 impl Space {
     /// Looks at the disk for the first time. Without a `reserve` it is the default for a disk of this size.
     ///
     /// # Errors
     ///
-    /// When the reserve is less than the store needs.
-    pub(crate) fn open(store: Arc<dyn Store>, reserve: Option<u64>) -> Result<Self, ReserveError> {
+    /// When the reserve or the limit is too small.
+    pub(crate) fn open(
+        store: Arc<dyn Store>,
+        reserve: Option<u64>,
+        bytes_max: Option<u64>,
+    ) -> Result<Self, SpaceError> {
         let space = Self {
             store,
             reserve: AtomicU64::new(0),
+            bytes_max: AtomicU64::new(u64::MAX),
             spent: AtomicU64::new(0),
             exhausted_at: AtomicU64::new(u64::MAX),
             full: AtomicBool::new(false),
             blind: AtomicBool::new(false),
         };
-        space.reload(reserve)?;
+        space.reload(reserve, bytes_max)?;
         Ok(space)
     }
 
-    /// Has another reserve count from now on.
+    /// Has another reserve and limit count from now on.
     ///
     /// # Errors
     ///
-    /// When it is less than the store needs; then nothing changes.
-    pub(crate) fn reload(&self, reserve: Option<u64>) -> Result<(), ReserveError> {
+    /// When one is too small; then nothing changes.
+    pub(crate) fn reload(&self, reserve: Option<u64>, bytes_max: Option<u64>) -> Result<(), SpaceError> {
         if let Some(bytes) = reserve.filter(|bytes| *bytes < DISK_RESERVE_BYTES_MIN) {
-            return Err(ReserveError(bytes));
+            return Err(SpaceError::Reserve(bytes));
         }
+        if let Some(bytes) = bytes_max.filter(|bytes| *bytes < DISK_BYTES_MAX_MIN) {
+            return Err(SpaceError::Limit(bytes));
+        }
+        self.bytes_max.store(bytes_max.unwrap_or(u64::MAX), Ordering::Release);
         let room = self.store.disk_room().unwrap_or(DiskRoom::UNKNOWN);
         self.reserve.store(reserve.unwrap_or_else(|| default_reserve(room.total)), Ordering::Release);
         self.look();
@@ -110,6 +127,11 @@ impl Space {
     /// Free bytes below which `durable` events are refused.
     pub(crate) fn reserve(&self) -> u64 {
         self.reserve.load(Ordering::Acquire)
+    }
+
+    /// Bytes that the tables may take; `None` for no limit.
+    pub(crate) fn bytes_max(&self) -> Option<u64> {
+        Some(self.bytes_max.load(Ordering::Acquire)).filter(|bytes| *bytes < u64::MAX)
     }
 
     /// Whether `durable` events are being refused.
@@ -194,7 +216,7 @@ mod tests {
     fn space(free: u64) -> (Arc<MemoryStore>, Space) {
         let store = Arc::new(MemoryStore::default());
         store.limit_room(Some(free));
-        let space = Space::open(store.clone(), Some(RESERVE)).unwrap();
+        let space = Space::open(store.clone(), Some(RESERVE), None).unwrap();
         (store, space)
     }
 
@@ -229,17 +251,19 @@ mod tests {
     #[test]
     fn another_reserve_counts_at_once() {
         let (_, space) = space(2 * RESERVE);
-        space.reload(Some(3 * RESERVE)).unwrap();
+        space.reload(Some(3 * RESERVE), None).unwrap();
         assert!(space.is_full());
-        assert_eq!(space.reload(Some(1)), Err(ReserveError(1)));
+        assert_eq!(space.reload(Some(1), None), Err(SpaceError::Reserve(1)));
+        assert_eq!(space.reload(None, Some(1)), Err(SpaceError::Limit(1)));
         assert_eq!(space.reserve(), 3 * RESERVE);
-        space.reload(Some(RESERVE)).unwrap();
+        space.reload(Some(RESERVE), Some(100 * MIB)).unwrap();
         assert!(!space.is_full());
+        assert_eq!(space.bytes_max(), Some(100 * MIB));
     }
 
     #[test]
     fn a_store_without_bounds_is_never_full() {
-        let space = Space::open(Arc::new(MemoryStore::default()), None).unwrap();
+        let space = Space::open(Arc::new(MemoryStore::default()), None, None).unwrap();
         space.spend(u64::MAX / 4);
         space.look();
         assert_eq!((space.free(), space.is_full()), (None, false));
@@ -252,7 +276,7 @@ mod tests {
         assert_eq!(default_reserve(4096 * MIB), 256 * MIB);
         assert_eq!(default_reserve(2048 * MIB), 128 * MIB);
         assert_eq!(default_reserve(100 * MIB), DISK_RESERVE_BYTES_MIN);
-        let error = Space::open(Arc::new(MemoryStore::default()), Some(RESERVE - 1)).err().unwrap();
+        let error = Space::open(Arc::new(MemoryStore::default()), Some(RESERVE - 1), None).err().unwrap();
         assert!(error.to_string().contains("too small"), "{error}");
     }
 
@@ -273,7 +297,7 @@ mod tests {
         ] {
             let store = Arc::new(MemoryStore::default());
             store.limit_room(Some(u64::MAX / 2));
-            let space = Arc::new(Space::open(store.clone(), None).unwrap());
+            let space = Arc::new(Space::open(store.clone(), None, None).unwrap());
             let mut writer = Writer::open(WriterParts {
                 store,
                 rules: Arc::new(Rules::default()),

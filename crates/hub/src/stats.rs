@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::histogram::{COUNTS, Distribution, Histogram, SIZES};
 use crate::notice::GapReason;
+use crate::retention::Removed;
 use crate::rule::Durability;
 
 /// Why a stream ended.
@@ -92,6 +93,7 @@ pub(crate) struct Counters {
     pub(crate) refused_stopping: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
     gaps: [AtomicU64; GapReason::ALL.len()],
+    removed_by: [AtomicU64; 3],
     pub(crate) pages: AtomicU64,
     pub(crate) page_bytes: AtomicU64,
     pub(crate) fell_behind: AtomicU64,
@@ -177,6 +179,13 @@ impl Counters {
         });
     }
 
+    pub(crate) fn removed(&self, removed: &Removed) {
+        for (counter, count) in self.removed_by.iter().zip([removed.by_history, removed.by_disk, removed.by_ttl]) {
+            counter.fetch_add(count, Ordering::Relaxed);
+            self.removed.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn closed(&self, reason: CloseReason) {
         if let Some(counter) = CloseReason::ALL.iter().position(|r| *r == reason).and_then(|at| self.closed.get(at)) {
             bump(counter);
@@ -253,6 +262,9 @@ pub struct Stats {
     pub failed: u64,
     /// Publishes that were refused because the disk is full.
     pub refused_disk_full: u64,
+    /// Events removed since the start, by reason: beyond the limits of their channel (`history`), as the oldest when the disk limit
+    /// was reached (`disk`), at the end of their time to live (`ttl`). An event of several channels counts with each.
+    pub removed_by_reason: BTreeMap<&'static str, u64>,
     /// Group commits.
     pub commits: u64,
     /// From a publisher's asking to its acknowledgement, in seconds.
@@ -267,7 +279,7 @@ pub struct Stats {
     pub queue: u64,
     /// Bytes that wait for the log's writer, in steps of 1 KiB.
     pub queue_bytes: u64,
-    /// Index entries that retention removed since the start: one for each channel of an event.
+    /// Events removed since the start, for whatever reason; an event of several channels counts with each.
     pub removed: u64,
     /// Events in the window that the slowest shard has not passed on yet.
     pub lag_events: u64,
@@ -287,6 +299,10 @@ pub struct Stats {
     pub window_events: u64,
     /// Bytes on disk.
     pub disk_bytes: u64,
+    /// Bytes of events and their indexes among them: what the disk limit bounds.
+    pub disk_table_bytes: u64,
+    /// The disk limit, in bytes; `None` where there is none.
+    pub disk_bytes_max: Option<u64>,
     /// Bytes that are free on the data folder's disk; `None` where nothing bounds the store.
     pub disk_free_bytes: Option<u64>,
     /// Free bytes below which durable events are refused.
@@ -322,6 +338,7 @@ impl Counters {
             conflicts: read(&self.conflicts),
             failed: read(&self.failed),
             refused_disk_full: read(&self.refused_disk_full),
+            removed_by_reason: ["history", "disk", "ttl"].into_iter().zip(self.removed_by.iter().map(read)).collect(),
             commits: read(&self.commits),
             publish_latency: self.distributions.publish_latency.distribution(),
             commit_duration: self.distributions.commit_duration.distribution(),
@@ -339,6 +356,8 @@ impl Counters {
             window_bytes: 0,
             window_events: 0,
             disk_bytes: 0,
+            disk_table_bytes: 0,
+            disk_bytes_max: None,
             disk_free_bytes: None,
             disk_reserve_bytes: 0,
             disk_full: false,

@@ -252,6 +252,35 @@ pub trait Store: Send + Sync + 'static {
     /// When the store failed.
     fn disk_bytes(&self) -> Result<u64, StoreError>;
 
+    /// Bytes of a table on disk, with what is removed but not given back.
+    fn table_bytes(&self, table: Table) -> u64 {
+        let _ = table;
+        0
+    }
+
+    /// Gives the space of removed keys of one table back to the file system. May take as much room again as the table
+    /// has, until it is done.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    fn reclaim_table(&self, table: Table) -> Result<(), StoreError> {
+        let _ = table;
+        Ok(())
+    }
+
+    /// Drops, where that costs next to nothing, what lies at the front of a table up to a key. Whoever calls this has
+    /// removed all keys up to there and doesn't mind if some of them come back: what it drops may be the mark that removed
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    fn drop_below(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        let _ = (table, key);
+        Ok(())
+    }
+
     /// The room on the store's disk. Asked every second.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::channel::ChannelName;
 use crate::due::Due;
 use crate::idempotency::{Published, readable};
 use crate::limits::{SWEEP_ENTRIES_MAX, WINDOW_AGE_MAX};
-use crate::retention::{Retention, entries_after, is_over};
+use crate::retention::{entries_after, is_over};
 use crate::store::{Batch, Order, Persist, StoreError, Table};
 use crate::tier::Tier;
 use crate::writer::{Commit, State, Writer};
@@ -52,6 +52,7 @@ impl Writer {
             more |= self.take_due(tier, now_ms, commit.batch(tier))?;
         }
         self.trim()?;
+        more |= self.condemn_oldest()?;
         commit.synced |= self.retention.has_floors();
         self.commit(commit)?;
         Ok(more)
@@ -86,13 +87,14 @@ impl Writer {
             };
             match Due::decode(&key) {
                 Some((_, Due::Event(position))) => {
-                    Retention::expire(position, tier, batch, &tiers)?;
+                    self.retention.expire(position, tier, batch, &tiers)?;
                 }
                 Some((_, Due::Idempotency(of))) => {
                     // The key may have been used again since, and then counts for longer.
                     let published = readable(tiers.store(tier).get(Table::Idempotency, &of), &of, &tiers)?;
                     if published.is_some_and(|value| Published::is_over(&value, now_ms)) {
                         batch.remove(Table::Idempotency, of);
+                        self.retention.count_row(tier);
                     }
                 }
                 Some((_, Due::Channel(name))) => match self.look_at(&name, tier, now_ms, batch) {
@@ -105,6 +107,7 @@ impl Writer {
                 None => {}
             }
             batch.remove(Table::Due, key);
+            self.retention.count_row(tier);
         }
         Ok(true)
     }

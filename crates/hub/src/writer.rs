@@ -18,10 +18,11 @@ use crate::history::History;
 use crate::horizon::Horizon;
 use crate::idempotency::{Pending, Published, Verdict, store_key};
 use crate::limits::IDEMPOTENCY_WINDOW;
+use crate::oldest::Oldest;
 use crate::position::Position;
 use crate::record::Record;
 use crate::reopening::{self, Doubtful};
-use crate::retention::{Retention, is_over};
+use crate::retention::{Removed, Retention, is_over};
 use crate::review::Review;
 use crate::rule::{Durability, Rules};
 use crate::space::{self, Room, Space};
@@ -106,6 +107,8 @@ pub(crate) struct Writer {
     head: Position,
     /// The same, as the store was told to remember it elsewhere.
     marked: Position,
+    /// What is to go when the disk limit is reached.
+    pub(crate) oldest: Oldest,
     /// The last position given.
     pub(crate) last: Position,
     /// The position of the last event, which transient events after it are said to have.
@@ -203,6 +206,7 @@ impl Writer {
             epochs,
             window: Arc::new(Window::new(last, parts.window_bytes)),
             retention: Retention::new(floors.clone()),
+            oldest: Oldest::default(),
             floors,
             space: parts.space,
             last,
@@ -234,8 +238,8 @@ impl Writer {
         outcomes
     }
 
-    /// How many index entries were removed since this was asked last.
-    pub(crate) fn take_removed(&mut self) -> u64 {
+    /// What was removed since this was asked last.
+    pub(crate) fn take_removed(&mut self) -> Removed {
         self.retention.take_removed()
     }
 

@@ -120,6 +120,7 @@ impl Config {
             readers: self.storage.readers,
             window_bytes: self.storage.window.bytes() as usize,
             cursor_age_max: self.storage.cursor_age_max.duration(),
+            disk_bytes_max: self.storage.disk_max.map(ByteSize::bytes),
             disk_reserve_bytes: self.storage.reserve.map(ByteSize::bytes),
             stall_max: self.streams.stall_max.duration(),
             rate_min: self.streams.rate_min.bytes(),
@@ -161,15 +162,18 @@ mod tests {
         assert_eq!((hub.cursor_age_max, hub.stall_max), (default.cursor_age_max, default.stall_max));
         assert_eq!((hub.rate_min, hub.slow_max, hub.age_max), (default.rate_min, default.slow_max, default.age_max));
         assert_eq!((hub.retry, hub.bye_retry), (default.retry, default.bye_retry));
-        assert_eq!(hub.disk_reserve_bytes, default.disk_reserve_bytes);
+        assert_eq!((hub.disk_reserve_bytes, hub.disk_bytes_max), (default.disk_reserve_bytes, default.disk_bytes_max));
     }
 
     #[test]
-    fn a_reserve_that_is_too_small_is_refused() {
+    fn a_reserve_or_limit_of_the_disk_that_is_too_small_is_refused() {
         let mut config = Config::default();
         config.storage.reserve = Some(ByteSize::new(1024));
         let (key, why) = config.check().unwrap_err();
         assert_eq!((key, why.as_str()), ("storage.reserve", "is 1KiB; the store itself may need 64MiB"));
+        let mut config = Config::default();
+        config.storage.disk_max = Some(ByteSize::new(1024));
+        assert_eq!(config.check().unwrap_err().0, "storage.disk_max");
     }
 
     #[test]

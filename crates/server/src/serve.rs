@@ -11,7 +11,7 @@ use std::time::Duration;
 use fanfare_hub::{Hub, HubConfig, NameError, OpenError};
 use tokio::task::JoinSet;
 
-use crate::config::{ByteSize, Config, TlsFiles, changed, keys};
+use crate::config::{Config, TlsFiles, changed, keys};
 use crate::connection::Entrance;
 use crate::door::Door;
 use crate::listener::{self, ListenError, Room};
@@ -117,9 +117,6 @@ impl Server {
         self.room.resize(config.streams.max + config.limits.connections_max);
         self.door.reload(config.door.clone());
         self.door.admission().reload(&config.limits, config.streams.per_address_max);
-        if let Err(error) = self.hub.reload_reserve(config.storage.reserve.map(ByteSize::bytes)) {
-            tracing::error!(%error, "the reserve is as before");
-        }
         self.reload_tls(config.tls.files());
         tracing::info!(changed = done.join(", "), "settings were read again");
         if !waiting.is_empty() {

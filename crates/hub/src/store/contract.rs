@@ -29,7 +29,29 @@ fn holds_for(store: &dyn Store) {
     scans_go_both_ways_within_their_bounds(store);
     a_scan_that_began_goes_on_while_the_table_changes(store);
     what_was_removed_is_gone_also_after_reclaiming(store);
+    what_lies_above_stays_when_the_front_is_dropped(store);
     everything_is_there_after_reopening_and_goes_on(store);
+}
+
+fn what_lies_above_stays_when_the_front_is_dropped(store: &dyn Store) {
+    let table = Table::Log;
+    let key = |n: u32| n.to_be_bytes().to_vec();
+    for n in 0..100 {
+        let mut batch = Batch::default();
+        batch.put(table, key(n), vec![7; 100]);
+        store.commit(batch, Persist::Later).unwrap();
+    }
+    store.reclaim_table(table).unwrap();
+    assert!(store.table_bytes(table) > 0);
+    for below in [0, 60, 60, 99] {
+        let mut batch = Batch::default();
+        (0..=below).for_each(|n| batch.remove(table, key(n)));
+        store.commit(batch, Persist::Now).unwrap();
+        store.drop_below(table, &key(below)).unwrap();
+        let above = (Bound::Excluded(key(below)), Bound::Excluded(key(100)));
+        let expected: Vec<Bytes> = (below + 1..100).map(|n| key(n).into()).collect();
+        assert_eq!(keys(store, table, above, Order::Ascending), expected);
+    }
 }
 
 fn a_batch_is_seen_whole_once_it_is_committed(store: &dyn Store) {
@@ -187,6 +209,28 @@ fn a_store_whose_background_work_failed_says_so_and_comes_back() {
     put(&store, Table::Log, &[("b", "1")]);
     store.reclaim().unwrap();
     assert_eq!(keys(&store, Table::Log, ALL, Order::Ascending), ["a", "b"]);
+}
+
+#[test]
+fn dropping_the_front_frees_its_files_without_writing_any_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(folder.path()).unwrap();
+    let key = |n: u64| n.to_be_bytes().to_vec();
+    let mut state = 1u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    for n in 0..4096 {
+        let mut batch = Batch::default();
+        batch.put(Table::Log, key(n), (0..2048).map(|_| noise()).collect::<Vec<_>>());
+        store.commit(batch, Persist::Later).unwrap();
+    }
+    let before = store.wait_for_tables(Table::Log);
+    store.drop_below(Table::Log, &key(2048)).unwrap();
+    let after = store.table_bytes(Table::Log);
+    assert!(after < before - 2_000_000 && after > 2_000_000, "{before} bytes before, {after} after");
+    assert!(store.get(Table::Log, &key(2049)).unwrap().is_some());
 }
 
 #[test]

@@ -147,6 +147,10 @@ impl Store for FaultyStore {
         self.check().map(|()| 0)
     }
 
+    fn table_bytes(&self, table: Table) -> u64 {
+        self.disk.table_bytes(table)
+    }
+
     fn disk_room(&self) -> Result<DiskRoom, StoreError> {
         self.disk.disk_room()
     }

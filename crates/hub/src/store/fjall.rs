@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 
@@ -22,10 +23,14 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Memory for what isn't in tables yet, per table of the store. Bounds what a start has to replay, together with
 /// [`JOURNAL_BYTES_MAX`].
-const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+const MEMTABLE_BYTES: u64 = if cfg!(test) { 1024 * 1024 } else { 16 * 1024 * 1024 };
 
 /// Journal kept at most. A start replays it, at a few hundred MB a second.
 const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Bytes of a file of a table of the store. With the sizes of levels that follow from it, this bounds what one compaction
+/// writes before it removes what it read, and so what has to be free for it.
+const TABLE_BYTES: u64 = MEMTABLE_BYTES;
 
 /// Open files for tables.
 const FILES_MAX: usize = 256;
@@ -130,6 +135,13 @@ impl FjallStore {
         })
     }
 
+    /// Has everything of a table written to its files; gives their bytes.
+    #[cfg(test)]
+    pub(crate) fn wait_for_tables(&self, table: Table) -> u64 {
+        self.opened().unwrap().table(table).rotate_memtable_and_wait().unwrap();
+        self.table_bytes(table)
+    }
+
     /// Bytes of the tables alone, without the journal.
     #[cfg(test)]
     pub(crate) fn tables_bytes(&self) -> u64 {
@@ -228,7 +240,9 @@ impl Opened {
 
 /// How a table is laid out.
 fn options(table: Table) -> KeyspaceCreateOptions {
-    let options = KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+    let strategy = Leveled::default().with_table_target_size(TABLE_BYTES);
+    let options =
+        KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).compaction_strategy(Arc::new(strategy));
     match table {
         // Read in long runs.
         Table::Log => options.data_block_size_policy(BlockSizePolicy::all(16 * 1024)),
@@ -307,19 +321,29 @@ impl Store for FjallStore {
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {
-        for table in Table::ALL {
-            // Let go of between two tables, so that reopening needn't wait for all of them.
-            let open = self.opened()?;
-            let table = open.table(table);
-            if table.rotate_memtable().map_err(failed)? {
-                while table.tree.sealed_memtable_count() > 0 {
-                    open.check()?;
-                    std::thread::park_timeout(LOOK_EVERY);
-                }
+        Table::ALL.into_iter().try_for_each(|table| self.reclaim_table(table))
+    }
+
+    fn table_bytes(&self, table: Table) -> u64 {
+        self.opened().map_or(0, |open| open.table(table).disk_space())
+    }
+
+    fn reclaim_table(&self, table: Table) -> Result<(), StoreError> {
+        // Let go of between two tables, so that reopening needn't wait for all of them.
+        let open = self.opened()?;
+        let table = open.table(table);
+        if table.rotate_memtable().map_err(failed)? {
+            while table.tree.sealed_memtable_count() > 0 {
+                open.check()?;
+                std::thread::park_timeout(LOOK_EVERY);
             }
-            table.major_compact().map_err(failed)?;
         }
-        Ok(())
+        table.major_compact().map_err(failed)
+    }
+
+    fn drop_below(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        // Files that lie in the range whole; nothing is read or written for it.
+        self.opened()?.table(table).tree.drop_range(..=key).map_err(|error| failed(fjall::Error::from(error)))
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fanfare_hub::limits::{CURSOR_AGE_MAX, DISK_RESERVE_BYTES_MIN, WINDOW_BYTES};
+use fanfare_hub::limits::{CURSOR_AGE_MAX, DISK_BYTES_MAX_MIN, DISK_RESERVE_BYTES_MIN, WINDOW_BYTES};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,11 @@ pub struct StorageConfig {
     /// silent is kept as long.
     #[schemars(extend("x-restart" = true))]
     pub cursor_age_max: Span,
+    /// What events and their indexes may take on disk; beyond it the oldest events of all channels are removed, whatever
+    /// their channels would keep. The journal comes on top, up to 192 MiB. At least 64 MiB; without it there is no such
+    /// limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_max: Option<ByteSize>,
     /// The folder of the data; made, for its owner alone, if it isn't there.
     #[schemars(extend("x-restart" = true))]
     pub folder: PathBuf,
@@ -35,6 +40,7 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             cursor_age_max: Span::new(CURSOR_AGE_MAX),
+            disk_max: None,
             folder: "fanfare-data".into(),
             readers: 2,
             reserve: None,
@@ -46,11 +52,13 @@ impl Default for StorageConfig {
 impl StorageConfig {
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         let least = ByteSize::new(DISK_RESERVE_BYTES_MIN);
-        match self.reserve {
-            Some(reserve) if reserve < least => {
-                Err(("storage.reserve", format!("is {reserve}; the store itself may need {least}")))
-            }
-            _ => Ok(()),
+        if let Some(reserve) = self.reserve.filter(|reserve| *reserve < least) {
+            return Err(("storage.reserve", format!("is {reserve}; the store itself may need {least}")));
         }
+        let least = ByteSize::new(DISK_BYTES_MAX_MIN);
+        if let Some(max) = self.disk_max.filter(|max| *max < least) {
+            return Err(("storage.disk_max", format!("is {max}; below {least} there is no history to speak of")));
+        }
+        Ok(())
     }
 }

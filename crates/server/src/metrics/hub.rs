@@ -52,7 +52,11 @@ fn publishing(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
     let help = "Bytes that wait for the log's writer.";
     sheet.gauge("fanfare_queue_bytes", help, stats.queue_bytes as f64)?;
     let help = "Index entries that retention removed: one for each channel of an event.";
-    sheet.counter("fanfare_retention_removed", help, stats.removed)
+    sheet.counter("fanfare_retention_removed", help, stats.removed)?;
+    let help = "The same by reason: beyond the limits of a channel's history, as the oldest when the disk limit was \
+                reached, at the end of a time to live.";
+    let removed = stats.removed_by_reason.iter().map(|(reason, count)| (*reason, *count));
+    sheet.counters("fanfare_retention_removed_by_reason", help, "reason", removed)
 }
 
 fn delivery(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
@@ -79,6 +83,11 @@ fn disk(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
     let help = "Places of the store that were found damaged.";
     sheet.counter("fanfare_store_damaged", help, stats.damaged)?;
     sheet.gauge("fanfare_disk_bytes", "What the log takes on disk, some seconds ago.", stats.disk_bytes as f64)?;
+    let help = "What events and their indexes take of it, which is what the disk limit bounds.";
+    sheet.gauge("fanfare_disk_table_bytes", help, stats.disk_table_bytes as f64)?;
+    if let Some(max) = stats.disk_bytes_max {
+        sheet.gauge("fanfare_disk_max_bytes", "The disk limit, where there is one.", max as f64)?;
+    }
     if let Some(free) = stats.disk_free_bytes {
         sheet.gauge("fanfare_disk_free_bytes", "What is free on the log's disk.", free as f64)?;
     }

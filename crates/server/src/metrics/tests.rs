@@ -139,6 +139,9 @@ const WHERE: &[(&str, &str)] = &[
     ("window_bytes", "fanfare_window_bytes"),
     ("window_events", "fanfare_window_events"),
     ("disk_bytes", "fanfare_disk_bytes"),
+    ("removed_by_reason", "fanfare_retention_removed_by_reason_total{reason=\"*\"}"),
+    ("disk_table_bytes", "fanfare_disk_table_bytes"),
+    ("disk_bytes_max", "fanfare_disk_max_bytes"),
     ("disk_free_bytes", "fanfare_disk_free_bytes"),
     ("disk_reserve_bytes", "fanfare_disk_reserve_bytes"),
     ("disk_full", "fanfare_disk_full"),
@@ -180,12 +183,14 @@ fn distinct(stats: Stats) -> Stats {
         window_bytes: number(),
         window_events: number(),
         disk_bytes: number(),
+        disk_table_bytes: number(),
+        disk_bytes_max: Some(number()),
         disk_free_bytes: Some(number()),
         disk_reserve_bytes: number(),
         disk_full: true,
         ..stats
     };
-    let maps = [&mut stats.streams_closed, &mut stats.gaps, &mut stats.published];
+    let maps = [&mut stats.streams_closed, &mut stats.gaps, &mut stats.published, &mut stats.removed_by_reason];
     maps.into_iter().flat_map(|map| map.values_mut()).for_each(|count| *count = number());
     stats
 }

@@ -1,0 +1,173 @@
+//! What the writer does when the disk limit is reached: removes the oldest events of all channels, in the order of the
+//! log, as much as it was told and in steps between commits.
+//!
+//! Floors move as with any other retention: durably, before what lies below them is removed, so whoever needed the events
+//! is told of the gap. Whether the limit is reached is not known here; [`disk_limit`](crate::disk_limit) decides.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::channel::ChannelName;
+use crate::directory::position_of_key;
+use crate::limits::TRIM_ENTRIES_MAX;
+use crate::position::Position;
+use crate::record::Record;
+use crate::store::{Order, StoreError, Table};
+use crate::tier::Tier;
+use crate::writer::Writer;
+
+/// How far the removal of the oldest events has come.
+#[derive(Debug, Default)]
+pub(crate) struct Oldest {
+    /// Bytes of records that are still to be removed.
+    wanted: u64,
+    /// Everything up to here is removed or about to be.
+    upto: Position,
+}
+
+impl Writer {
+    /// Has the oldest events of all channels removed that come to so many bytes. Sweeps do it.
+    pub(crate) fn want_oldest(&mut self, bytes: u64) {
+        self.oldest.wanted = bytes;
+    }
+
+    /// Bytes of records that are still to be removed.
+    pub(crate) fn oldest_wanted(&self) -> u64 {
+        self.oldest.wanted
+    }
+
+    /// Moves floors over the oldest events, as far as one step goes. Returns whether there is more to do.
+    pub(crate) fn condemn_oldest(&mut self) -> Result<bool, StoreError> {
+        if self.oldest.wanted == 0 {
+            return Ok(false);
+        }
+        let tiers = self.tiers.clone();
+        // What was removed before lies at the table's front until it is compacted.
+        let range = (Bound::Excluded(self.oldest.upto.to_key().to_vec()), Bound::Unbounded);
+        let mut scan = tiers.scan(Tier::Durable, Table::Log, range, Order::Ascending);
+        let mut floors: BTreeMap<ChannelName, Position> = BTreeMap::new();
+        let mut looked_at = 0;
+        while self.oldest.wanted > 0 && looked_at < TRIM_ENTRIES_MAX {
+            let Some((key, value)) = scan.next().transpose()? else {
+                // Nothing is left but what comes later.
+                self.oldest.wanted = 0;
+                break;
+            };
+            looked_at += 1;
+            let Some(position) = position_of_key(&key) else { continue };
+            self.oldest.upto = position;
+            let Ok(record) = Record::decode(&value, position) else { continue };
+            let mut is_kept = false;
+            for name in record.channels {
+                let channel = match self.directory.channel(&name, &self.rules, &tiers) {
+                    // Its row is damaged. It has no floor that could be moved, and whoever follows it is told that.
+                    Err(error) if error.is_damage() => {
+                        tiers.damage.found(Table::Channels, name.as_str().as_bytes(), &error);
+                        continue;
+                    }
+                    channel => channel?,
+                };
+                is_kept |= position > channel.clean.max(channel.row.floor);
+                floors.insert(name, position);
+            }
+            if is_kept {
+                self.oldest.wanted = self.oldest.wanted.saturating_sub(value.len() as u64);
+            }
+        }
+        for (name, floor) in floors {
+            let channel = self.directory.channel(&name, &self.rules, &tiers)?;
+            self.retention.condemn_oldest(&name, channel, floor, &tiers)?;
+        }
+        self.retention.mark_oldest(self.oldest.upto);
+        Ok(self.oldest.wanted > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use crate::channel::ChannelName;
+    use crate::clock::ManualClock;
+    use crate::draft::{Draft, Publisher};
+    use crate::event::Event;
+    use crate::position::Position;
+    use crate::rule::Rules;
+    use crate::space::Space;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Order, Store, Table, keys_with_prefix};
+    use crate::writer::{Group, Writer, WriterParts};
+
+    fn open(store: &Arc<MemoryStore>) -> Writer {
+        let store: Arc<dyn Store> = store.clone();
+        Writer::open(WriterParts {
+            space: Arc::new(Space::open(store.clone(), None, None).unwrap()),
+            store,
+            rules: Arc::new(Rules::default()),
+            clock: Arc::new(ManualClock::at(1_000_000)),
+            random: Box::new(|| 7),
+            window_bytes: 0,
+            channels_max: 3,
+            cursor_age_max: crate::limits::CURSOR_AGE_MAX,
+        })
+        .unwrap()
+    }
+
+    fn name(channel: usize) -> ChannelName {
+        ChannelName::new(&format!("c{channel}")).unwrap()
+    }
+
+    /// Positions and bytes of all records.
+    fn records(store: &MemoryStore) -> Vec<(Position, u64)> {
+        let pairs = store.scan(Table::Log, keys_with_prefix(b""), Order::Ascending).map(Result::unwrap);
+        pairs.map(|(key, value)| (Position::from_key(key.as_ref().try_into().unwrap()), value.len() as u64)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_oldest_go_and_no_more_of_them_than_wanted_and_every_channel_tells(
+            events in prop::collection::vec((prop::collection::vec(0..5usize, 1..3), 0..300usize), 1..60),
+            wanted in prop::collection::vec(1..4_000u64, 1..5),
+            reopened in any::<bool>(),
+        ) {
+            let store = Arc::new(MemoryStore::default());
+            let mut writer = open(&store);
+            let mut channels_of = std::collections::BTreeMap::new();
+            for (channels, bytes) in events {
+                let names: Vec<_> = channels.iter().map(|channel| name(*channel)).collect();
+                let draft = Draft::new(names.clone(), Event::text("x".repeat(bytes)), Publisher::Anyone).unwrap();
+                let outcome = writer.append(vec![Group { drafts: vec![draft], atomic: false }]);
+                channels_of.insert(outcome[0][0].clone().unwrap().position.unwrap(), names);
+            }
+            let mut expected = records(&store);
+            for wanted in wanted {
+                if reopened {
+                    writer = open(&store);
+                }
+                let mut left = wanted;
+                while left > 0 && !expected.is_empty() {
+                    left = left.saturating_sub(expected.remove(0).1);
+                }
+                writer.want_oldest(wanted);
+                while writer.sweep() || writer.has_removals() {}
+                prop_assert_eq!(&records(&store), &expected);
+                let kept = store.scan(Table::ByChannel, keys_with_prefix(b""), Order::Ascending).count();
+                let entries: usize = expected.iter().map(|(position, _)| {
+                    channels_of[position].iter().collect::<std::collections::BTreeSet<_>>().len()
+                }).sum();
+                prop_assert_eq!(kept, entries);
+            }
+            // The floor of each channel is its newest event that is gone.
+            let first = expected.first().map_or(Position::LAST, |(position, _)| *position);
+            for channel in 0..5 {
+                let gone = channels_of.iter().filter(|(at, names)| **at < first && names.contains(&name(channel)));
+                let newest = gone.map(|(at, _)| *at).max().unwrap_or_default();
+                let floor = writer.history().row(&name(channel)).unwrap().row.floor;
+                prop_assert_eq!(floor, newest);
+            }
+        }
+    }
+}
