@@ -24,18 +24,20 @@ struct Site {
     addr: SocketAddr,
     hub: Option<Hub>,
     proxy: Proxy,
+    /// More for the hub's command line.
+    flags: &'static [&'static str],
 }
 
 impl Site {
     fn open(kind: Kind) -> Option<Self> {
-        Self::open_with(kind, "10m")
+        Self::open_with(kind, "10m", &[])
     }
 
     /// `patience` is how long streams outlive a reload of the proxy.
-    fn open_with(kind: Kind, patience: &str) -> Option<Self> {
+    fn open_with(kind: Kind, patience: &str, flags: &'static [&'static str]) -> Option<Self> {
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let proxy = Proxy::start(kind, addr, patience)?;
-        let mut site = Self { folder: folder(), addr, hub: None, proxy };
+        let mut site = Self { folder: folder(), addr, hub: None, proxy, flags };
         site.start_hub();
         Some(site)
     }
@@ -46,7 +48,8 @@ impl Site {
 
     fn start_hub(&mut self) {
         let listen = self.addr.to_string();
-        self.hub = Some(Hub::start_with(self.folder.path(), &["--listen", &listen, "--allow-host", NAME]));
+        let flags = [&["--listen", &listen, "--allow-host", NAME], self.flags].concat();
+        self.hub = Some(Hub::start_with(self.folder.path(), &flags));
     }
 
     /// Stops the hub as an operator does.
@@ -248,6 +251,22 @@ fn who_asks(kind: Kind) {
     assert!(head.starts_with("get /events?channel=a http/1.1\r\n") && !head.contains("connection: close"), "{head}");
 }
 
+/// Behind a proxy that is trusted, limits for one client are for whom the proxy speaks for, and not for the proxy.
+fn one_client(kind: Kind) {
+    let flags = &["--set", "door.trusted_proxies=127.0.0.1", "--set", "streams.per_address_max=1"];
+    let Some(site) = Site::open_with(kind, "10m", flags) else { return };
+    let open = |client: &str| {
+        let client = format!("X-Forwarded-For: 192.0.2.1, {client}");
+        let mut stream = Curl::open(Way::TlsH2, &site.proxy, "/events?channel=a", &[&client], 60);
+        let first = stream.any().unwrap().event;
+        (stream, first)
+    };
+    let (_one, first) = open("203.0.113.7");
+    assert_eq!(first, "fanfare.hello");
+    assert_eq!(open("203.0.113.7").1, "fanfare.bye", "the same once more");
+    assert_eq!(open("203.0.113.8").1, "fanfare.hello", "another");
+}
+
 /// While the hub is away, browsers are told when to come back, and everybody else the truth. Then all goes on.
 fn away(kind: Kind) {
     let Some(mut site) = Site::open(kind) else { return };
@@ -312,7 +331,7 @@ fn waits(kind: Kind) {
 
 /// A reload doesn't touch streams until its patience ends, if ever; then they are cut, and miss nothing.
 fn reload(kind: Kind) {
-    let Some(site) = Site::open_with(kind, "3s") else { return };
+    let Some(site) = Site::open_with(kind, "3s", &[]) else { return };
     let mut old = site.proxy.listen("channel=a");
     old.named("fanfare.hello");
     site.proxy.reload();
@@ -380,6 +399,7 @@ tests_of! {
         the_largest_bodies_pass_and_larger_ones_are_the_hubs_to_refuse large_bodies,
         names_that_a_path_would_not_survive_survive_the_query names,
         the_hub_learns_by_which_name_it_was_called_and_from_where who_asks,
+        limits_for_one_client_are_for_whom_the_proxy_speaks_for one_client,
         browsers_are_told_when_to_come_back_while_the_hub_is_away away,
         a_reload_cuts_streams_when_its_patience_ends_and_they_miss_nothing reload,
         an_idle_stream_lives idle;
@@ -390,6 +410,7 @@ tests_of! {
         the_largest_bodies_pass_and_larger_ones_are_the_hubs_to_refuse large_bodies,
         names_that_a_path_would_not_survive_survive_the_query names,
         the_hub_learns_by_which_name_it_was_called_and_from_where who_asks,
+        limits_for_one_client_are_for_whom_the_proxy_speaks_for one_client,
         browsers_are_told_when_to_come_back_while_the_hub_is_away away,
         a_hub_that_comes_back_soon_is_waited_for waits,
         a_reload_cuts_streams_when_its_patience_ends_and_they_miss_nothing reload,
