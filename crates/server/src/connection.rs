@@ -93,7 +93,9 @@ async fn encrypted(io: Watched, place: OwnedSemaphorePermit, tls: Tls, entrance:
     if io.get_ref().1.alpn_protocol() == Some(crate::tls::HTTP2) {
         return Box::pin(http2::serve(io, entrance, stopped)).await;
     }
-    if let Some(Taken { io, reservation, head }) = Box::pin(http1::serve(io, is_unsent, entrance.app, stopped)).await {
+    // A statement of its own: what HTTP needed is given back before the stream begins.
+    let taken = Box::pin(http1::serve(io, is_unsent, entrance.app, stopped)).await;
+    if let Some(Taken { io, reservation, head }) = taken {
         drop(place);
         Box::pin(encrypted::deliver(io, reservation.into_stream(), head)).await;
     }
