@@ -59,6 +59,7 @@ mod rate;
 mod rates;
 mod routes;
 pub mod serve;
+mod service;
 mod stop;
 mod stream_body;
 mod summary;

@@ -102,6 +102,9 @@ pub enum ListenError {
          say --allow-anyone (`door.allow_anyone = true`) if that is meant"
     )]
     OpenToAnyone(SocketAddr),
+    /// A socket that was handed over can't be used.
+    #[error("a socket that the service manager handed over can't be listened on")]
+    Inherited(#[source] io::Error),
     /// Somebody else has the port.
     #[error("port {} of {} is in use; choose another with --listen localhost:PORT", .0.port(), .0.ip())]
     InUse(SocketAddr),

@@ -18,7 +18,7 @@ use crate::listener::{self, ListenError, Room};
 use crate::stop::{Stop, stop};
 use crate::tls::{Tls, TlsError};
 use crate::visit::Visit;
-use crate::{summary, system};
+use crate::{service, summary, system};
 
 /// How often a stop looks whether there are streams.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
@@ -77,7 +77,10 @@ impl Server {
     /// When certificate and key can't be used, an address is taken, or the data folder can't be used.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
         let tls = config.tls.files().map(Tls::open).transpose()?;
-        let listeners = listener::bind(&config.listen, config.door.allow_anyone)?;
+        let listeners = match service::inherited(config.door.allow_anyone)? {
+            none if none.is_empty() => listener::bind(&config.listen, config.door.allow_anyone)?,
+            inherited => inherited,
+        };
         let hub = open(config.storage.folder.clone(), config.hub()?).await?;
         let door = Door::new(hub.clone(), config.door.clone());
         door.admission().reload(&config.limits, config.streams.per_address_max);
@@ -101,6 +104,7 @@ impl Server {
         tasks.spawn(system::publish(hub.clone(), config.storage.folder.clone(), stopped.clone()));
         tasks.spawn(summary::log(door.clone(), stopped));
         announce(&urls);
+        service::ready();
         Ok(Self { config, hub, door, room, tls, stop, tasks })
     }
 
@@ -149,6 +153,7 @@ impl Server {
     /// log is closed.
     pub async fn stop(mut self) {
         tracing::info!(streams = self.hub.stats().streams, "stopping");
+        service::stopping();
         self.drain().await;
         self.stop.now();
         while let Some(ended) = self.tasks.join_next().await {

@@ -22,6 +22,7 @@ mod http2_abuse;
 mod proxy;
 mod publish;
 mod read;
+mod restart;
 mod resume;
 mod secure;
 mod settings;
