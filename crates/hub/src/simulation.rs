@@ -64,6 +64,8 @@ struct World {
     disk: Arc<FaultyStore>,
     /// What nobody knows the outcome of, until the store is back.
     failed: Option<Failed>,
+    /// Whether the store was opened again, but the log could not go on yet.
+    half_back: bool,
     writer: Writer,
     history: History,
     shards: Vec<Shard>,
@@ -111,6 +113,7 @@ impl World {
             clock,
             disk,
             failed: None,
+            half_back: false,
             writer,
             history,
             shards: Vec::new(),
@@ -292,8 +295,9 @@ impl World {
     }
 
     fn connect(&mut self, which: usize, now: Duration) {
-        if self.disk.is_closed() {
-            // The test itself could not see what such a stream is promised.
+        if self.disk.is_closed() || self.half_back {
+            // The test itself could not see what such a stream is promised: nothing can be read, or the store is open again
+            // and shows floors of a commit that is not released yet.
             return;
         }
         let shard = self.rng.random_range(0..self.shards.len());
@@ -344,6 +348,7 @@ impl World {
         let seed = self.rng.random();
         self.writer = open_writer(&self.disk, &self.clock, seed, self.window_bytes, self.cursor_age_max);
         self.history = self.writer.history();
+        self.half_back = false;
         self.find_out(false);
         self.start_shards();
     }

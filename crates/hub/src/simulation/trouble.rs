@@ -45,12 +45,17 @@ impl World {
 
     /// The log's thread tries to have the store back.
     pub(super) fn reopen(&mut self) {
+        let opened = self.disk.openings();
         match self.writer.reopen() {
             Ok(found) => {
+                self.half_back = false;
                 self.trace.push(format!("reopened with {found}"));
                 self.find_out(true);
             }
-            Err(error) => self.trace.push(format!("not reopened: {error}")),
+            Err(error) => {
+                self.half_back |= self.disk.openings() > opened;
+                self.trace.push(format!("not reopened: {error}"));
+            }
         }
     }
 

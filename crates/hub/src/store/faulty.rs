@@ -45,6 +45,8 @@ struct State {
     failed: Option<(Fault, Batch)>,
     /// Whether nothing can be read.
     closed: bool,
+    /// How often it was opened again.
+    openings: u64,
 }
 
 impl Default for FaultyStore {
@@ -73,6 +75,11 @@ impl FaultyStore {
         self.lock().armed = None;
     }
 
+    /// How often it was opened again.
+    pub(crate) fn openings(&self) -> u64 {
+        self.lock().openings
+    }
+
     /// What becomes of the batch that failed.
     pub(crate) fn fate(&self) -> Option<Fate> {
         self.lock().failed.as_ref().map(|(fault, _)| fault.fate)
@@ -96,6 +103,7 @@ impl FaultyStore {
     fn settle(&self) {
         let mut state = self.lock();
         state.closed = false;
+        state.openings += 1;
         match state.failed.take() {
             Some((Fault { fate: Fate::Kept, .. }, batch)) => {
                 self.disk.commit(batch, Persist::Now).unwrap_or_else(|error| panic!("{error}"));
