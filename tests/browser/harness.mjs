@@ -15,7 +15,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const BINARY = process.env.FANFARE_BINARY ?? fileURLToPath(new URL('../../target/debug/fanfare', import.meta.url));
+/** The hub under test. */
+export const BINARY = process.env.FANFARE_BINARY ?? fileURLToPath(new URL('../../target/debug/fanfare', import.meta.url));
 
 /** Longer than any condition takes on a busy machine; a test that waits this long has failed. */
 const PATIENCE_MS = 30_000;
@@ -51,7 +52,7 @@ export class Hub {
    *   command line
    */
   static async open(test, { tls = false, flags = [] } = {}) {
-    const hub = new Hub();
+    const hub = new this();
     hubs.add(hub);
     test.after(() => hub.vanish());
     hub.#port = await freePort();
@@ -66,6 +67,11 @@ export class Hub {
     return `${this.#tls.length > 0 ? 'https' : 'http'}://localhost:${this.#port}`;
   }
 
+  /** The folder of its data. */
+  get data() {
+    return join(this.#folder, 'data');
+  }
+
   get port() {
     return this.#port;
   }
@@ -73,7 +79,7 @@ export class Hub {
   /** Starts the process, for the first time or again: same port, same data. Returns once it accepts connections. */
   async start() {
     assert.equal(this.#child, null, 'the hub runs already');
-    const options = ['--listen', `localhost:${this.#port}`, '--data', join(this.#folder, 'data'), ...this.#tls, ...this.#flags];
+    const options = ['--listen', `localhost:${this.#port}`, '--data', this.data, ...this.#tls, ...this.#flags];
     const child = spawn(BINARY, options, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     child.stderr.on('data', (text) => {

@@ -3,9 +3,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hub } from './harness.mjs';
+import { HeldHub } from './held.mjs';
 import { openListeners } from './listeners.mjs';
 
 const RESTARTS = process.env.FANFARE_LONG ? 20 : 5;
+
+/** With a hub that is away for long each time. */
+const LONG_RESTARTS = process.env.FANFARE_LONG ? 20 : 2;
+
+/** Longer than pages wait before they come back: 6 s at most. */
+const AWAY_MS = 8_000;
 
 /** Of so many restarts one is a crash. */
 const CRASH_EVERY = 3;
@@ -19,8 +26,10 @@ const PATIENT = ['streams.retry_min=5s', 'streams.retry_max=6s', 'drain.retry_mi
 /**
  * @param {import('node:test').TestContext} test
  * @param {Hub} hub
+ * @param {number} restarts
+ * @param {number} [away_ms]  how long it is to be away each time
  */
-async function outlivesRestarts(test, hub) {
+async function outlivesRestarts(test, hub, restarts, away_ms = 0) {
   const listeners = await openListeners(test, `${hub.url}/events?channel=news`);
   const published = [];
   const publish = async (text) => {
@@ -29,7 +38,7 @@ async function outlivesRestarts(test, hub) {
   };
   const allHear = (text) => Promise.all(listeners.map((listener) => listener.hears(text)));
   let longest_ms = 0;
-  for (let round = 1; round <= RESTARTS; round += 1) {
+  for (let round = 1; round <= restarts; round += 1) {
     await publish(`${round}: before`);
     await allHear(`${round}: before`);
     // Nobody may have heard of it when the hub goes.
@@ -37,6 +46,7 @@ async function outlivesRestarts(test, hub) {
     const began = performance.now();
     if (round % CRASH_EVERY === 0) await hub.kill9();
     else await hub.stop();
+    await new Promise((over) => setTimeout(over, away_ms));
     await hub.start();
     longest_ms = Math.max(longest_ms, performance.now() - began);
     await publish(`${round}: first`);
@@ -46,11 +56,15 @@ async function outlivesRestarts(test, hub) {
   for (const listener of listeners) {
     const { heard, state, gaps, opened } = await listener.says();
     assert.deepEqual({ heard, state, gaps }, { heard: published, state: 'open', gaps: 0 }, listener.name);
-    test.diagnostic(`${listener.name}: ${RESTARTS} restarts, opened ${opened} times`);
+    test.diagnostic(`${listener.name}: ${restarts} restarts, opened ${opened} times`);
   }
   test.diagnostic(`the longest restart took ${Math.round(longest_ms)} ms`);
 }
 
 test(`Chromium and Firefox outlive ${RESTARTS} restarts, with nothing missing or doubled`, async (t) => {
-  await outlivesRestarts(t, await Hub.open(t, { flags: PATIENT.flatMap((setting) => ['--set', setting]) }));
+  await outlivesRestarts(t, await Hub.open(t, { flags: PATIENT.flatMap((setting) => ['--set', setting]) }), RESTARTS);
+});
+
+test('with socket activation it may be away for longer than browsers wait', async (t) => {
+  await outlivesRestarts(t, await HeldHub.open(t), LONG_RESTARTS, AWAY_MS);
 });
