@@ -52,6 +52,7 @@ mod logging;
 mod metrics;
 mod observe;
 mod open_files;
+mod openapi;
 mod panics;
 mod process;
 mod query;
@@ -90,7 +91,8 @@ use crate::door::Door;
 /// The hub's interface as routes, to be merged into an application of one's own. It answers to loopback names only; see
 /// [`router_with`] for a server with a name.
 ///
-/// The routes are `/events`, `/subscribe`, `/publish`, `/channels…`, `/history`, `/stats`, `/metrics` and `/health/…`. Guarding,
+/// The routes are `/events`, `/subscribe`, `/publish`, `/channels…`, `/history`, `/stats`, `/metrics`, `/openapi.json` and
+/// `/health/…`. Guarding,
 /// CORS and the form of errors are theirs alone: other routes of the application are left as they are.
 pub fn router(hub: Hub) -> Router {
     router_with(hub, DoorConfig::default())

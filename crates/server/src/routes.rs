@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod metrics;
+pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod publish;
 pub(crate) mod publish_raw;
@@ -49,6 +50,7 @@ pub(crate) const API: &[Route] = &[
     route("/metrics", &["GET"], || get(metrics::metrics).fallback(only_get)),
     route("/health/live", &["GET"], || get(health::live).fallback(only_get)),
     route("/health/ready", &["GET"], || get(health::ready).fallback(only_get)),
+    route("/openapi.json", &["GET"], || get(openapi::openapi).fallback(only_get)),
 ];
 
 /// The page and what it needs.

@@ -1,0 +1,212 @@
+//! The operations: what each path takes and gives.
+
+use serde_json::{Value, json};
+
+use super::Operation;
+use super::schemas::reference;
+use crate::error::Code;
+use crate::limits::{CHANNELS_PAGE_MAX, PAGE_LENGTH};
+
+/// JSON's content type.
+const JSON: &str = "application/json";
+
+/// All of them.
+pub(super) fn all() -> Vec<Operation> {
+    [listening(), publishing(), reading(), watching()].into_iter().flatten().collect()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is written where it is given")]
+fn parameter(place: &str, name: &str, schema: Value, description: &str) -> Value {
+    let is_path = place == "path";
+    json!({"name": name, "in": place, "required": is_path, "schema": schema, "description": description})
+}
+
+fn query(name: &str, description: &str) -> Value {
+    parameter("query", name, json!({"type": "string"}), description)
+}
+
+/// A query parameter that may be repeated.
+fn repeated(name: &str, description: &str) -> Value {
+    parameter("query", name, json!({"type": "array", "items": {"type": "string"}}), description)
+}
+
+fn words(name: &str, words: &[&str], description: &str) -> Value {
+    parameter("query", name, json!({"enum": words, "default": words.first()}), description)
+}
+
+fn limit(max: usize) -> Value {
+    let schema = json!({"type": "integer", "minimum": 1, "maximum": max, "default": PAGE_LENGTH});
+    parameter("query", "limit", schema, "How many at most.")
+}
+
+fn header(name: &str, description: &str) -> Value {
+    parameter("header", name, json!({"type": "string"}), description)
+}
+
+fn channel_path() -> Value {
+    parameter("path", "channel", json!({"type": "string", "minLength": 1}), "A channel's name, percent-encoded.")
+}
+
+/// What may go wrong where a stream is asked for.
+const OF_STREAMS: [Code; 4] = [Code::BadChannel, Code::NotUtf8, Code::Full, Code::Draining];
+
+/// What may go wrong with a body.
+const OF_BODIES: [Code; 6] =
+    [Code::BadJson, Code::NotUtf8, Code::Timeout, Code::TooLarge, Code::UnsupportedMedia, Code::Busy];
+
+/// What may go wrong with an event.
+const OF_EVENTS: [Code; 8] = [
+    Code::BadChannel,
+    Code::BadEventName,
+    Code::ReservedChannel,
+    Code::Conflict,
+    Code::DiskFull,
+    Code::Closed,
+    Code::OutcomeUnknown,
+    Code::StoreReopening,
+];
+
+/// What may go wrong with a read.
+const OF_READS: [Code; 5] = [Code::BadChannel, Code::NotUtf8, Code::StoreFailed, Code::Busy, Code::StoreReopening];
+
+fn listening() -> Vec<Operation> {
+    let stream =
+        || ("text/event-stream", json!({"type": "string", "description": "An event stream (WHATWG HTML 9.2)."}));
+    let last = header("Last-Event-ID", "The id that the listener saw last.");
+    vec![
+        Operation {
+            path: "/events",
+            method: "get",
+            id: "listen",
+            summary: "Opens a stream.",
+            parameters: vec![
+                repeated("channel", "Follow this channel."),
+                repeated("pattern", "Follow all channels that match. Neither: the channel `main`."),
+                query("since", "From when on: `last:N`, `start`, an id, or a duration such as `5m`."),
+                query("lastEventId", "As the header, for those who can't set headers."),
+                words("as", &["raw", "json"], "How events look."),
+                words("heartbeat", &["comment", "event"], "How heartbeats look."),
+                words("hello", &["event", "message", "none"], "How the stream is greeted."),
+                words("errors", &["stream", "status"], "How refusals that pass look."),
+                last.clone(),
+            ],
+            body: vec![],
+            answer: stream(),
+            codes: OF_STREAMS.to_vec(),
+        },
+        Operation {
+            path: "/subscribe",
+            method: "post",
+            id: "subscribe",
+            summary: "Opens a stream, with a body that says what to follow.",
+            parameters: vec![last],
+            body: vec![(JSON, reference("Subscribe"))],
+            answer: stream(),
+            codes: [&OF_STREAMS[..], &OF_BODIES].concat(),
+        },
+    ]
+}
+
+fn publishing() -> Vec<Operation> {
+    let key = || header("Idempotency-Key", "Makes a second try harmless.");
+    let options = || {
+        vec![
+            query("event", "The event's name."),
+            query("retry", "A reconnection time for browsers, in milliseconds."),
+            query("ttl", "How long it is worth delivering: seconds, or a duration such as `5m`."),
+            key(),
+        ]
+    };
+    let raw = |path, id, summary, channel| Operation {
+        path,
+        method: "post",
+        id,
+        summary,
+        parameters: [vec![channel], options()].concat(),
+        body: vec![("text/plain", json!({"type": "string"})), (JSON, json!({}))],
+        answer: (JSON, reference("Receipt")),
+        codes: [&OF_EVENTS[..], &OF_BODIES].concat(),
+    };
+    let channels = repeated("channel", "The event's channels, the first being the canonical one. At least one.");
+    vec![
+        Operation {
+            path: "/publish",
+            method: "post",
+            id: "publish",
+            summary: "Publishes one event, or a batch.",
+            parameters: vec![words("atomic", &["0", "1"], "Whether a batch is all or nothing."), key()],
+            body: vec![(JSON, reference("Publish")), ("application/x-ndjson", json!({"type": "string"}))],
+            answer: (JSON, json!({"anyOf": [reference("Receipt"), reference("Results")]})),
+            codes: [&OF_EVENTS[..], &OF_BODIES].concat(),
+        },
+        raw("/channels/{channel}", "publishTo", "Publishes the body to a channel.", channel_path()),
+        raw("/channels", "publishToAll", "Publishes the body to the channels that the query names.", channels),
+    ]
+}
+
+fn reading() -> Vec<Operation> {
+    let pages = || {
+        vec![
+            query("since", "From when on: `last:N`, `start`, an id, or a duration."),
+            query("before", "An id: only events before it."),
+            words("order", &["asc", "desc"], "Which way."),
+            limit(fanfare_hub::limits::HISTORY_EVENTS_MAX),
+        ]
+    };
+    let get = |path, id, summary, parameters: Vec<Value>, answer| Operation {
+        path,
+        method: "get",
+        id,
+        summary,
+        parameters,
+        body: vec![],
+        answer: (JSON, answer),
+        codes: OF_READS.to_vec(),
+    };
+    let of_history =
+        |operation: Operation| Operation { codes: [&operation.codes[..], &[Code::UnknownId]].concat(), ..operation };
+    let channel = query("channel", "The channel's name.");
+    let listing = vec![
+        query("channel", "One channel, whose state is the answer; not with the others."),
+        query("prefix", "What the names begin with."),
+        query("after", "The `next` of the page before."),
+        limit(CHANNELS_PAGE_MAX),
+    ];
+    let names = json!({"anyOf": [reference("Channels"), reference("Channel")]});
+    let (by_path, by_query) = ([vec![channel_path()], pages()].concat(), [vec![channel], pages()].concat());
+    vec![
+        get("/channels", "channels", "Names of channels that have history.", listing, names),
+        get(
+            "/channels/{channel}",
+            "channel",
+            "A channel's state and settings.",
+            vec![channel_path()],
+            reference("Channel"),
+        ),
+        of_history(get("/channels/{channel}/history", "history", "A page of history.", by_path, reference("Page"))),
+        of_history(get("/history", "historyOf", "A page of history.", by_query, reference("Page"))),
+    ]
+}
+
+fn watching() -> Vec<Operation> {
+    let get = |path, id, summary, answer, codes: &[Code]| Operation {
+        path,
+        method: "get",
+        id,
+        summary,
+        parameters: vec![],
+        body: vec![],
+        answer,
+        codes: codes.to_vec(),
+    };
+    let text = json!({"type": "string"});
+    let document = json!({"type": "object", "description": "This document."});
+    let figures = ("application/openmetrics-text", text);
+    vec![
+        get("/stats", "stats", "What the hub is and has done.", (JSON, reference("Stats")), &[Code::Busy]),
+        get("/metrics", "metrics", "The same for Prometheus.", figures, &[Code::Busy]),
+        get("/health/live", "live", "Whether the process answers.", (JSON, reference("Live")), &[]),
+        get("/health/ready", "ready", "Whether to send anybody here.", (JSON, reference("Ready")), &[Code::NotReady]),
+        get("/openapi.json", "openapi", "This document.", (JSON, document), &[]),
+    ]
+}

@@ -1,0 +1,153 @@
+//! What bodies look like, as JSON Schema 2020-12.
+
+use fanfare_hub::limits::BATCH_EVENTS_MAX;
+use serde_json::{Value, json};
+
+use crate::error::Code;
+
+/// A schema by its name.
+pub(super) fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// An object of which these members are always there, and no others are.
+#[expect(clippy::needless_pass_by_value, reason = "it is written where it is given")]
+fn object(members: Value) -> Value {
+    let required: Vec<&String> = members.as_object().into_iter().flat_map(|members| members.keys()).collect();
+    json!({"type": "object", "required": required, "properties": members, "additionalProperties": false})
+}
+
+/// An object of which none of these members must be there, and no others are.
+#[expect(clippy::needless_pass_by_value, reason = "it is written where it is given")]
+fn optional(members: Value) -> Value {
+    json!({"type": "object", "required": [], "properties": members, "additionalProperties": false})
+}
+
+/// An object that may have one more member.
+fn with(mut object: Value, name: &str, schema: Value) -> Value {
+    if let Some(members) = object.get_mut("properties").and_then(Value::as_object_mut) {
+        members.insert(name.to_owned(), schema);
+    }
+    object
+}
+
+fn whole(description: &str) -> Value {
+    json!({"type": "integer", "minimum": 0, "description": description})
+}
+
+fn text(description: &str) -> Value {
+    json!({"type": "string", "description": description})
+}
+
+fn id(description: &str) -> Value {
+    json!({"type": ["string", "null"], "description": description})
+}
+
+/// All schemas, by name.
+pub(super) fn all() -> Value {
+    json!({
+        "Problem": problem(),
+        "Receipt": object(json!({
+            "id": id("The event's id; null where it is transient."),
+            "channel": text("The canonical channel."),
+            "durability": {"enum": ["durable", "memory", "transient"]},
+            "streams": whole("Open streams that follow one of its channels."),
+            "duplicate": {"type": "boolean", "description": "Whether it had been published before, by its key."},
+        })),
+        "Results": object(json!({
+            "results": {"type": "array", "items": {"anyOf": [reference("Receipt"), reference("Problem")]}},
+        })),
+        "Publish": publish(),
+        "Subscribe": subscribe(),
+        "Channel": channel(),
+        "Channels": object(json!({
+            "channels": {"type": "array", "items": {"type": "string"}},
+            "next": {"type": ["string", "null"], "description": "What to give as `after`; null on the last page."},
+        })),
+        "Event": object(json!({
+            "channel": text("The channel that was asked for."),
+            "event": {"type": ["string", "null"], "description": "The event's name."},
+            "data": {"description": "JSON where the publisher said so, otherwise a string."},
+            "id": id("The event's id."),
+            "time": whole("Milliseconds since 1970, by the hub's clock."),
+        })),
+        "Page": page(),
+        "Stats": {"type": "object", "description": "What the hub is and has done; members are added."},
+        "Live": object(json!({"status": {"const": "live"}})),
+        "Ready": object(json!({
+            "status": {"const": "ready"},
+            "disk": {"enum": ["ok", "full"]},
+            "checks": {"type": "object", "additionalProperties": {"type": "string"}},
+        })),
+    })
+}
+
+/// RFC 9457.
+fn problem() -> Value {
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let problem = object(json!({
+        "type": text("`urn:fanfare:problem:` and the code."),
+        "title": text("A few words, the same for every problem with this code."),
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": text("What is wrong, for people."),
+        "code": {"enum": codes},
+    }));
+    // Only where there is something to say.
+    let checks = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    with(with(problem, "item", whole("Which item of a batch is meant.")), "checks", checks)
+}
+
+/// `POST /publish`.
+fn publish() -> Value {
+    let item = optional(json!({
+        "channel": text("The channel; or `channels`."),
+        "channels": {"type": "array", "minItems": 1, "items": {"type": "string"}, "description": "The first is the canonical one."},
+        "event": text("The event's name."),
+        "data": {"description": "Any JSON, delivered as it was written; a string is text. Required."},
+        "retry": whole("A reconnection time for browsers, in milliseconds."),
+        "ttl": {"type": ["number", "string"], "description": "How long it is worth delivering: seconds, or `5m`."},
+        "idempotency_key": text("Makes a second try harmless."),
+    }));
+    json!({"anyOf": [item, {"type": "array", "maxItems": BATCH_EVENTS_MAX, "items": item}]})
+}
+
+/// `POST /subscribe`.
+fn subscribe() -> Value {
+    let of = |name: &str| {
+        let members = json!({name: {"type": "string"}, "since": {"type": "string"}});
+        json!({"type": "array", "items": {"anyOf": [{"type": "string"}, optional(members)]}})
+    };
+    optional(json!({
+        "channels": of("channel"),
+        "patterns": of("pattern"),
+        "since": text("For those that have none of their own."),
+        "last_event_id": text("The id that the listener saw last; the header wins over it."),
+        "as": {"enum": ["raw", "json"]},
+        "heartbeat": {"enum": ["comment", "event"]},
+        "hello": {"enum": ["event", "message", "none"]},
+        "errors": {"enum": ["stream", "status"]},
+    }))
+}
+
+fn channel() -> Value {
+    object(json!({
+        "channel": text("Its name."),
+        "head": id("The id of the newest event that is kept."),
+        "floor": id("The id up to which retention removed events."),
+        "events": whole("Events kept, expired ones included until they are swept."),
+        "bytes": whole("Bytes kept."),
+        "streams": whole("Open streams that follow it."),
+        "rule": {"type": "object", "description": "Its settings; members are added."},
+    }))
+}
+
+fn page() -> Value {
+    let page = object(json!({
+        "channel": text("The channel that was asked for."),
+        "events": {"type": "array", "items": reference("Event")},
+        "next": id("Where the next page begins; null on the last."),
+        "gap": id("Up to where retention removed what was asked for."),
+    }));
+    // Only where there is something to say.
+    with(page, "damaged", json!({"type": "array", "description": "What can't be read.", "items": {"type": "object"}}))
+}
