@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Operation;
-use super::schemas::reference;
+use super::schemas::{channel_name, event_name, reference, since};
 use crate::error::Code;
 use crate::limits::{CHANNELS_PAGE_MAX, PAGE_LENGTH};
 
@@ -27,7 +27,7 @@ fn query(name: &str, description: &str) -> Value {
 
 /// A query parameter that may be repeated.
 fn repeated(name: &str, description: &str) -> Value {
-    parameter("query", name, json!({"type": "array", "items": {"type": "string"}}), description)
+    parameter("query", name, json!({"type": "array", "minItems": 1, "items": channel_name()}), description)
 }
 
 fn words(name: &str, words: &[&str], description: &str) -> Value {
@@ -40,11 +40,11 @@ fn limit(max: usize) -> Value {
 }
 
 fn header(name: &str, description: &str) -> Value {
-    parameter("header", name, json!({"type": "string"}), description)
+    parameter("header", name, json!({"type": "string", "minLength": 1}), description)
 }
 
 fn channel_path() -> Value {
-    parameter("path", "channel", json!({"type": "string", "minLength": 1}), "A channel's name, percent-encoded.")
+    parameter("path", "channel", channel_name(), "A channel's name, percent-encoded.")
 }
 
 /// What may go wrong where a stream is asked for.
@@ -82,7 +82,12 @@ fn listening() -> Vec<Operation> {
             parameters: vec![
                 repeated("channel", "Follow this channel."),
                 repeated("pattern", "Follow all channels that match. Neither: the channel `main`."),
-                query("since", "From when on: `last:N`, `start`, an id, or a duration such as `5m`."),
+                parameter(
+                    "query",
+                    "since",
+                    since(),
+                    "From when on: `last:N`, `start`, an id, or a duration such as `5m`.",
+                ),
                 query("lastEventId", "As the header, for those who can't set headers."),
                 words("as", &["raw", "json"], "How events look."),
                 words("heartbeat", &["comment", "event"], "How heartbeats look."),
@@ -111,9 +116,19 @@ fn publishing() -> Vec<Operation> {
     let key = || header("Idempotency-Key", "Makes a second try harmless.");
     let options = || {
         vec![
-            query("event", "The event's name."),
-            query("retry", "A reconnection time for browsers, in milliseconds."),
-            query("ttl", "How long it is worth delivering: seconds, or a duration such as `5m`."),
+            parameter("query", "event", event_name(), "The event's name."),
+            parameter(
+                "query",
+                "retry",
+                json!({"type": "integer", "minimum": 0}),
+                "A reconnection time for browsers, in ms.",
+            ),
+            parameter(
+                "query",
+                "ttl",
+                json!({"type": "string", "pattern": "^[1-9][0-9]{0,5}(s|m|h)?$"}),
+                "How long it is worth delivering.",
+            ),
             key(),
         ]
     };
@@ -146,9 +161,10 @@ fn publishing() -> Vec<Operation> {
 
 fn reading() -> Vec<Operation> {
     let pages = || {
+        let id = json!({"type": "string", "pattern": "^[0-9A-Za-z._-]{1,64}$"});
         vec![
-            query("since", "From when on: `last:N`, `start`, an id, or a duration."),
-            query("before", "An id: only events before it."),
+            parameter("query", "since", since(), "From when on: `last:N`, `start`, an id, or a duration."),
+            parameter("query", "before", id, "An id: only events before it."),
             words("order", &["asc", "desc"], "Which way."),
             limit(fanfare_hub::limits::HISTORY_EVENTS_MAX),
         ]
@@ -165,7 +181,10 @@ fn reading() -> Vec<Operation> {
     };
     let of_history =
         |operation: Operation| Operation { codes: [&operation.codes[..], &[Code::UnknownId]].concat(), ..operation };
-    let channel = query("channel", "The channel's name.");
+    let mut channel = parameter("query", "channel", channel_name(), "The channel's name.");
+    if let Some(channel) = channel.as_object_mut() {
+        channel.insert("required".into(), true.into());
+    }
     let listing = vec![
         query("channel", "One channel, whose state is the answer; not with the others."),
         query("prefix", "What the names begin with."),

@@ -99,16 +99,50 @@ fn problem() -> Value {
 
 /// `POST /publish`.
 fn publish() -> Value {
-    let item = optional(json!({
-        "channel": text("The channel; or `channels`."),
-        "channels": {"type": "array", "minItems": 1, "items": {"type": "string"}, "description": "The first is the canonical one."},
-        "event": text("The event's name."),
+    let named = |name: &str, channel: Value| {
+        let mut item = with(event(), name, channel);
+        if let Some(item) = item.as_object_mut() {
+            item.insert("required".into(), json!([name, "data"]));
+        }
+        item
+    };
+    let several = json!({"type": "array", "minItems": 1, "items": channel_name(), "description": "The first is the canonical one."});
+    let item = json!({"anyOf": [named("channel", channel_name()), named("channels", several)]});
+    json!({"anyOf": [item, {"type": "array", "maxItems": BATCH_EVENTS_MAX, "items": item}]})
+}
+
+/// One event, but for its channels.
+fn event() -> Value {
+    optional(json!({
+        "event": event_name(),
         "data": {"description": "Any JSON, delivered as it was written; a string is text. Required."},
         "retry": whole("A reconnection time for browsers, in milliseconds."),
         "ttl": {"type": ["number", "string"], "description": "How long it is worth delivering: seconds, or `5m`."},
-        "idempotency_key": text("Makes a second try harmless."),
-    }));
-    json!({"anyOf": [item, {"type": "array", "maxItems": BATCH_EVENTS_MAX, "items": item}]})
+        "idempotency_key": {"type": "string", "minLength": 1, "description": "Makes a second try harmless."},
+    }))
+}
+
+/// A name to publish to: without control characters, and none of the hub's own.
+pub(super) fn channel_name() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f@][^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        "description": "1 to 255 bytes of UTF-8.",
+    })
+}
+
+/// A name that an event may have.
+pub(super) fn event_name() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+        "description": "Not `error`, `open`, nor what begins with `fanfare.`.",
+    })
+}
+
+/// From when on.
+pub(super) fn since() -> Value {
+    json!({"type": "string", "pattern": "^(start|last:[0-9]{1,3}|[1-9][0-9]{0,3}(ms|s|m|h|d)|[0-9A-Za-z._-]{1,64})$"})
 }
 
 /// `POST /subscribe`.
