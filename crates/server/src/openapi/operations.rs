@@ -48,14 +48,16 @@ fn channel_path() -> Value {
 }
 
 /// What may go wrong where a stream is asked for.
-const OF_STREAMS: [Code; 4] = [Code::BadChannel, Code::NotUtf8, Code::Full, Code::Draining];
+const OF_STREAMS: [Code; 6] =
+    [Code::BadChannel, Code::NotUtf8, Code::RateLimited, Code::TooManyStreams, Code::Full, Code::Draining];
 
 /// What may go wrong with a body.
 const OF_BODIES: [Code; 6] =
     [Code::BadJson, Code::NotUtf8, Code::Timeout, Code::TooLarge, Code::UnsupportedMedia, Code::Busy];
 
 /// What may go wrong with an event.
-const OF_EVENTS: [Code; 8] = [
+const OF_EVENTS: [Code; 9] = [
+    Code::RateLimited,
     Code::BadChannel,
     Code::BadEventName,
     Code::ReservedChannel,
