@@ -195,7 +195,7 @@ impl Epochs {
 }
 
 /// The epochs of a store, in the order of their ordinals.
-fn read(store: &dyn Store) -> Result<Vec<Epoch>, StoreError> {
+pub(crate) fn read(store: &dyn Store) -> Result<Vec<Epoch>, StoreError> {
     let mut list = Vec::new();
     for pair in store.scan(Table::Epochs, keys_with_prefix(b""), Order::Ascending) {
         let (key, value) = pair?;

@@ -22,6 +22,7 @@
 //! # });
 //! ```
 
+pub mod archive;
 mod beginning;
 mod catchup;
 pub mod channel;
@@ -87,6 +88,7 @@ mod wheel;
 pub mod window;
 mod writer;
 
+pub use archive::{Archive, Archived, Import, ImportError, Imported};
 pub use channel::{ChannelName, NameError};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{HubConfig, OpenError};
@@ -103,6 +105,7 @@ pub use notice::{ByeReason, GapReason, HelloStyle};
 pub use pattern::Pattern;
 pub use position::Position;
 pub use publish::{PublishError, Receipt};
+pub use record::Record;
 pub use rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
 pub use space::SpaceError;
 pub use stats::{CloseReason, Stats};

@@ -136,6 +136,9 @@ pub enum StoreError {
     /// Another process has the folder open.
     #[error("the data folder is in use by another process")]
     Locked,
+    /// There is no data folder at this place.
+    #[error("{0} is no data folder")]
+    NoFolder(String),
     /// The folder is of another kind or version.
     #[error(
         "the data folder holds format {found}, which this hub can't read (it reads format {known}); \
@@ -185,6 +188,17 @@ impl StoreError {
     /// Something that everything hangs on is damaged.
     pub(crate) fn unreadable(what: impl Into<String>) -> Self {
         Self::Unreadable { what: what.into(), source: None }
+    }
+
+    /// The same for what is read to open the log, which can't be left out.
+    pub(crate) fn at_opening(self) -> Self {
+        match self {
+            Self::Damaged(source) => Self::Unreadable {
+                what: "one of its tables `meta` and `epochs` is damaged".into(),
+                source: Some(source),
+            },
+            error => error,
+        }
     }
 
     /// Whether only a place of the store is damaged, beside which others can be read.

@@ -33,7 +33,7 @@ use crate::window::Window;
 mod closing;
 mod damaged;
 
-pub(crate) use self::damaged::LostParts;
+pub(crate) use self::damaged::{LostParts, lost_of};
 
 /// Drafts that are appended together, in their order.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl Writer {
     ///
     /// When the store failed or is of a newer format.
     pub(crate) fn open(parts: WriterParts) -> Result<Self, StoreError> {
-        Self::try_open(parts).map_err(damaged::at_opening)
+        Self::try_open(parts).map_err(StoreError::at_opening)
     }
 
     fn try_open(mut parts: WriterParts) -> Result<Self, StoreError> {

@@ -1,9 +1,10 @@
-//! The command line: `fanfare serve`, `publish`, `subscribe`, `config`, `completions`. A command is a file with its arguments.
+//! The command line: `fanfare serve`, `publish`, `subscribe`, `config`, `data`, `completions`. A command is a file with its arguments.
 
 use clap::{Parser, Subcommand};
 
 mod completions;
 mod config;
+mod data;
 mod publish;
 mod serve;
 mod settings;
@@ -43,6 +44,9 @@ enum Command {
     /// Check, show or explain the settings.
     #[command(subcommand)]
     Config(config::Command),
+    /// Check, count, export or import a data folder while no hub runs on it.
+    #[command(subcommand)]
+    Data(data::Command),
     /// Print a script that completes this command line in a shell.
     Completions(completions::Arguments),
 }
@@ -59,6 +63,7 @@ impl Cli {
             Command::Publish(arguments) => publish::run(arguments).await,
             Command::Subscribe(arguments) => subscribe::run(arguments).await,
             Command::Config(command) => config::run(&command),
+            Command::Data(command) => data::run(&command),
             Command::Completions(arguments) => {
                 completions::run(&arguments);
                 Ok(())

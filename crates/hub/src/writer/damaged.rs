@@ -53,6 +53,11 @@ pub(super) fn put_head(head: Position, batch: &mut Batch) {
     batch.put(Table::Meta, Bytes::from_static(HEAD), Bytes::copy_from_slice(&head.to_key()));
 }
 
+/// What damage took of the log that nobody writes to; see [`lost`].
+pub(crate) fn lost_of(tiers: &Tiers, end: Position) -> Result<Vec<(Position, Position)>, StoreError> {
+    lost(tiers, head(&*tiers.durable)?, end)
+}
+
 /// What damage took of the log: what earlier openings found, and what this one finds, which is remembered.
 /// `end` is where it ended at the latest.
 pub(super) fn lost(tiers: &Tiers, head: Position, end: Position) -> Result<Vec<(Position, Position)>, StoreError> {
@@ -90,17 +95,6 @@ pub(super) fn lost(tiers: &Tiers, head: Position, end: Position) -> Result<Vec<(
     lost.sort();
     lost.dedup();
     Ok(lost)
-}
-
-/// What is read to open the log can't be left out.
-pub(super) fn at_opening(error: StoreError) -> StoreError {
-    match error {
-        StoreError::Damaged(source) => StoreError::Unreadable {
-            what: "one of its tables `meta` and `epochs` is damaged".into(),
-            source: Some(source),
-        },
-        error => error,
-    }
 }
 
 /// The position of the last event on disk at or below a position.

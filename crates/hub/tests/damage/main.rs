@@ -6,3 +6,4 @@
 mod fixture;
 mod journal;
 mod random;
+mod samples;

@@ -11,6 +11,7 @@
 mod bad_input;
 mod bad_peers;
 mod crash;
+mod data;
 mod disk_failure;
 mod disk_full;
 mod gap;

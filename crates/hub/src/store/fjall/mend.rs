@@ -274,3 +274,59 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     *rest = after;
     Some(*taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fjall::FjallStore;
+    use crate::store::{Batch as Changes, Persist, Store, Table};
+
+    fn is_long() -> bool {
+        std::env::var_os("FANFARE_LONG").is_some()
+    }
+
+    /// A journal as the engine writes it, with the ends of its batches.
+    fn journal(batches: u64) -> (Vec<u8>, Vec<usize>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FjallStore::open(folder.path()).unwrap();
+        for n in 1..=batches {
+            let mut changes = Changes::default();
+            changes.put(Table::Log, n.to_be_bytes().to_vec(), vec![7; 50 + n as usize * 30]);
+            changes.put(Table::Meta, "head", n.to_be_bytes().to_vec());
+            store.commit(changes, Persist::Now).unwrap();
+        }
+        drop(store);
+        let bytes = read(&folder.path().join("0.jnl")).unwrap();
+        let (mut at, mut ends) = (0, vec![0]);
+        while let Some(batch) = parse(&bytes, at) {
+            at = batch.end;
+            ends.push(at);
+        }
+        assert_eq!((at, ends.len() as u64), (bytes.len(), batches + 1), "all of it is understood");
+        (bytes, ends)
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_keeps_exactly_its_whole_batches() {
+        let (bytes, ends) = journal(if is_long() { 60 } else { 8 });
+        for cut in 0..=bytes.len() {
+            let mended = State::default().look_at(&bytes[..cut]);
+            let whole = ends.iter().rev().find(|end| **end <= cut).unwrap();
+            assert_eq!((mended.end, mended.torn), (*whole, cut - whole), "cut at {cut}");
+            assert!(mended.lost.is_empty() && mended.starts.is_empty(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_bit_flipped_anywhere_costs_the_batch_it_is_in_and_no_other() {
+        let (bytes, ends) = journal(8);
+        for bit in (0..bytes.len() * 8).step_by(if is_long() { 1 } else { 13 }) {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let mended = State::default().look_at(&flipped);
+            let kept: usize = mended.kept.iter().map(Range::len).sum();
+            let batch = ends.windows(2).find(|ends| bit / 8 < ends[1]).map(|ends| ends[1] - ends[0]).unwrap();
+            assert!(kept == bytes.len() || kept + batch == bytes.len(), "bit {bit}: {kept} bytes are kept");
+        }
+    }
+}

@@ -10,7 +10,8 @@ use crate::store::{Lost, StoreError};
 
 /// Why the engine doesn't open a folder.
 pub(super) fn refused(error: fjall::Error) -> StoreError {
-    let is_missing = |error: &std::io::Error| error.kind() == ErrorKind::NotFound;
+    // A file that is too short is asked for a place before its beginning.
+    let is_missing = |error: &std::io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput);
     match error {
         fjall::Error::Locked => StoreError::Locked,
         fjall::Error::InvalidVersion(Some(found)) => {
