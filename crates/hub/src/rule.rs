@@ -161,8 +161,11 @@ impl Rules {
 
     /// Puts others in their place. Whoever holds a rule goes on with it until it sees that the version has changed.
     pub(crate) fn replace(&self, rules: Vec<Rule>) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Ordered::new(rules));
-        self.version.fetch_add(1, Ordering::Release);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if !current.listed.iter().map(|rule| &**rule).eq(&rules) {
+            *current = Arc::new(Ordered::new(rules));
+            self.version.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// How often they were replaced.

@@ -145,7 +145,8 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network], header: Addres
         AddressHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
         AddressHeader::Forwarded => HeaderName::from_static("forwarded"),
     };
-    let lines: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    // Bytes that are no text become a hop that is no address. To leave them out would give a client's own words more weight.
+    let lines: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         let hop = match header {
             AddressHeader::XForwardedFor => Some(hop.trim()),
@@ -231,6 +232,12 @@ mod tests {
         assert_eq!(xff("::1", &["6.6.6.6", "[2001:db8::7]:4711"]), "2001:db8::7");
         assert_eq!(xff("10.0.0.1", &["203.0.113.1, nonsense"]), "10.0.0.1");
         assert_eq!(xff("10.0.0.1", &[]), "10.0.0.1");
+        let mut headers = HeaderMap::new();
+        for line in [&b"6.6.6.6"[..], b"\xff, 10.9.9.9"] {
+            headers.append("x-forwarded-for", axum::http::HeaderValue::from_bytes(line).unwrap());
+        }
+        let behind = client(ip("10.0.0.1"), &headers, &trusted, AddressHeader::XForwardedFor);
+        assert_eq!(behind, ip("10.9.9.9"), "bytes that are no text hide what is left of them");
         assert_eq!(xff("::ffff:10.0.0.1", &["203.0.113.1:80"]), "203.0.113.1");
         let forwarded = |lines: &[&'static str]| by(AddressHeader::Forwarded, "forwarded", "10.0.0.1", lines);
         assert_eq!(forwarded(&["for=6.6.6.6, for=203.0.113.1;proto=https"]), "203.0.113.1");

@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::address::{Client, Network};
+use crate::body;
 use crate::config::LimitsConfig;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
@@ -115,7 +116,11 @@ pub(crate) async fn publishing(State(door): State<Door>, client: Client, request
             standing.write(answer.headers_mut());
             answer
         }
-        Err(standing) => too_often(&standing).into_response(),
+        Err(standing) => {
+            let (parts, body) = request.into_parts();
+            body::discard(&parts.headers, body).await;
+            too_often(&standing).into_response()
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn read(
     bytes_max: usize,
 ) -> Result<Bytes, ApiError> {
     let mut whole = if is_gzip(headers)? { Whole::gzip(bytes_max) } else { Whole::Plain(Bounded::new(bytes_max)) };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = announced(headers);
     let gathered = async {
         let gathered = match announced {
             Some(length) if length > bytes_max as u64 => Err(too_large(bytes_max)),
@@ -36,7 +36,7 @@ pub(crate) async fn read(
         if gathered.is_err() {
             // Its room is given back, so what came so far is let go.
             whole = Whole::Plain(Bounded::new(0));
-            discard(&mut body, announced).await;
+            discard_rest(&mut body, announced).await;
         }
         gathered
     };
@@ -71,8 +71,19 @@ async fn gather(door: &Door, body: &mut Body, whole: &mut Whole, bytes_max: usiz
     Ok(())
 }
 
+/// How long a body says that it is.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
+}
+
+/// Takes the body of a request that is refused off the connection, as [`read`] does with its own.
+pub(crate) async fn discard(headers: &HeaderMap, mut body: Body) {
+    // Whoever takes longer gets the refusal as it may.
+    let _ = tokio::time::timeout(BODY_READ_MAX, discard_rest(&mut body, announced(headers))).await;
+}
+
 /// Takes the rest of a body off the connection, unless it says that it is too long for that.
-async fn discard(body: &mut Body, announced: Option<u64>) {
+async fn discard_rest(body: &mut Body, announced: Option<u64>) {
     if announced.is_some_and(|length| length > DISCARDED_BYTES_MAX) {
         return;
     }

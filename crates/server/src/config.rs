@@ -29,6 +29,7 @@ pub use self::byte_size::ByteSize;
 pub use self::drain::DrainConfig;
 pub use self::error::ConfigError;
 pub use self::http::HttpConfig;
+pub(crate) use self::keys::keep;
 pub use self::keys::{Key, changed, keys};
 pub use self::limits::LimitsConfig;
 pub use self::log::{LogConfig, LogFormat};
@@ -105,6 +106,11 @@ impl Config {
         self.log.check()?;
         self.tls.check()?;
         self.drain.check()
+    }
+
+    /// How many connections there may be, streams too.
+    pub(crate) fn connections_max(&self) -> usize {
+        self.streams.max + self.limits.connections_max
     }
 
     /// The engine's part.

@@ -13,11 +13,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::counts::Counts;
 use crate::http1::{self, Taken};
 use crate::limits::HEAD_READ_MAX;
+use crate::listener::Place;
 use crate::stop::Stopped;
 use crate::tls::Tls;
 use crate::visit::Visit;
@@ -49,7 +49,7 @@ impl Entrance {
 /// streams are counted by the hub.
 ///
 /// The ways are boxed, so that each connection takes no more memory than its own way needs.
-pub(crate) async fn serve(socket: TcpStream, place: OwnedSemaphorePermit, entrance: Entrance, mut stopped: Stopped) {
+pub(crate) async fn serve(socket: TcpStream, place: Place, entrance: Entrance, mut stopped: Stopped) {
     let io = Watched::new(socket);
     match entrance.tls.clone() {
         None => Box::pin(plain(io, place, entrance, &mut stopped)).await,
@@ -58,7 +58,7 @@ pub(crate) async fn serve(socket: TcpStream, place: OwnedSemaphorePermit, entran
 }
 
 /// A connection that is not encrypted.
-async fn plain(mut io: Watched, place: OwnedSemaphorePermit, entrance: Entrance, stopped: &mut Stopped) {
+async fn plain(mut io: Watched, place: Place, entrance: Entrance, stopped: &mut Stopped) {
     let is_http2 = tokio::select! {
         is_http2 = tokio::time::timeout(HEAD_READ_MAX, io.speaks_http2()) => is_http2,
         () = stopped.wait() => return,
@@ -81,7 +81,7 @@ async fn plain(mut io: Watched, place: OwnedSemaphorePermit, entrance: Entrance,
 }
 
 /// A connection that is encrypted.
-async fn encrypted(io: Watched, place: OwnedSemaphorePermit, tls: Tls, entrance: Entrance, stopped: &mut Stopped) {
+async fn encrypted(io: Watched, place: Place, tls: Tls, entrance: Entrance, stopped: &mut Stopped) {
     let is_unsent = io.is_unsent();
     let shaken = tokio::select! {
         shaken = Box::pin(tls.shake_hands(io, &entrance.counts)) => shaken,
@@ -107,10 +107,10 @@ mod tests {
     use rustls::{ClientConfig, RootCertStore};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
-    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::config::HttpConfig;
+    use crate::listener::Room;
     use crate::testing::TestDoor;
 
     /// Asks over TLS, reads until `text` has come; gives how many of one place are free then.
@@ -122,8 +122,8 @@ mod tests {
         let app = crate::app(door.door.clone(), &HttpConfig::default());
         let tls = Some(Tls::open(files).unwrap());
         let entrance = Entrance { app: Visit::new(app), tls, counts: Arc::default(), http2_streams_max: 1 };
-        let places = Arc::new(Semaphore::new(1));
-        let place = places.clone().try_acquire_owned().unwrap();
+        let room = Room::new(door.hub.clone(), 1);
+        let place = room.take().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (_stop, stopped) = crate::stop::stop();
@@ -139,10 +139,10 @@ mod tests {
         while !String::from_utf8_lossy(&read).contains(text) {
             assert_ne!(client.read_buf(&mut read).await.unwrap(), 0, "{}", String::from_utf8_lossy(&read));
         }
-        let free = places.available_permits();
+        let free = 1 - room.taken();
         drop(client);
         serving.await.unwrap();
-        assert_eq!(places.available_permits(), 1, "it is given back");
+        assert_eq!(room.taken(), 0, "it is given back");
         free
     }
 

@@ -12,7 +12,6 @@ use fanfare_hub::Hub;
 use serde::{Deserialize, Serialize};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::connection::{self, Entrance};
@@ -83,16 +82,6 @@ impl fmt::Display for Listen {
     }
 }
 
-impl Listen {
-    /// Whether only this machine can reach it.
-    fn is_loopback(&self) -> bool {
-        match self {
-            Self::Localhost(_) => true,
-            Self::Address(address) => address.ip().to_canonical().is_loopback(),
-        }
-    }
-}
-
 /// Why the server can't listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -120,16 +109,8 @@ pub enum ListenError {
 /// When one can't be bound, or is open to other machines without `allow_anyone`.
 pub(crate) fn bind(addresses: &[Listen], allow_anyone: bool) -> Result<Vec<TcpListener>, ListenError> {
     for listen in addresses {
-        match listen {
-            Listen::Address(address) if !listen.is_loopback() => {
-                if !allow_anyone {
-                    return Err(ListenError::OpenToAnyone(*address));
-                }
-                tracing::warn!(
-                    "{address} can be reached from other machines; everyone who reaches it may publish and listen"
-                );
-            }
-            Listen::Address(_) | Listen::Localhost(_) => {}
+        if let Listen::Address(address) = listen {
+            check_reach(*address, allow_anyone)?;
         }
     }
     let mut listeners = Vec::new();
@@ -140,6 +121,22 @@ pub(crate) fn bind(addresses: &[Listen], allow_anyone: bool) -> Result<Vec<TcpLi
         }
     }
     Ok(listeners)
+}
+
+/// Warns of an address that other machines can reach, or refuses it where that isn't meant.
+///
+/// # Errors
+///
+/// When it isn't allowed.
+pub(crate) fn check_reach(address: SocketAddr, allow_anyone: bool) -> Result<(), ListenError> {
+    if address.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    if !allow_anyone {
+        return Err(ListenError::OpenToAnyone(address));
+    }
+    tracing::warn!("{address} can be reached from other machines; everyone who reaches it may publish and listen");
+    Ok(())
 }
 
 fn bind_one(address: SocketAddr) -> Result<TcpListener, ListenError> {
@@ -190,33 +187,42 @@ pub(crate) fn urls(listeners: &[TcpListener], is_encrypted: bool) -> Vec<String>
 /// How many connections there may be. Streams that have their socket for themselves count too.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
-    places: Arc<Semaphore>,
-    /// How many places there are, taken ones too.
+    taken: Arc<AtomicUsize>,
     size: Arc<AtomicUsize>,
     hub: Hub,
 }
 
+/// A connection's place; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Room {
     pub(crate) fn new(hub: Hub, connections_max: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(connections_max)), size: Arc::new(connections_max.into()), hub }
+        Self { taken: Arc::default(), size: Arc::new(connections_max.into()), hub }
     }
 
-    /// Changes how many places there are. Nobody is sent away: places that are taken beyond it stay until they are left.
+    /// Changes how many places there are. Nobody is sent away.
     pub(crate) fn resize(&self, connections_max: usize) {
-        let before = self.size.load(Ordering::Relaxed);
-        if connections_max >= before {
-            self.places.add_permits(connections_max - before);
-            self.size.store(connections_max, Ordering::Relaxed);
-        } else {
-            let fewer = self.places.forget_permits(before - connections_max);
-            self.size.store(before - fewer, Ordering::Relaxed);
-        }
+        self.size.store(connections_max, Ordering::Relaxed);
     }
 
-    /// A place, until it is dropped.
-    fn take(&self) -> Option<OwnedSemaphorePermit> {
-        let is_free = self.places.available_permits() > self.hub.open_streams();
-        is_free.then(|| self.places.clone().try_acquire_owned().ok()).flatten()
+    /// How many places are taken.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// A place, if one is free.
+    pub(crate) fn take(&self) -> Option<Place> {
+        let taken = self.taken.fetch_add(1, Ordering::AcqRel);
+        let place = Place(self.taken.clone());
+        (taken + self.hub.open_streams() < self.size.load(Ordering::Relaxed)).then_some(place)
     }
 }
 
@@ -296,6 +302,24 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn room_can_grow_and_shrink_under_those_who_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = Hub::open(folder.path()).unwrap();
+        let room = Room::new(hub.clone(), 2);
+        let (first, second) = (room.take(), room.take());
+        assert!(first.is_some() && second.is_some() && room.take().is_none());
+        room.resize(3);
+        let third = room.take();
+        assert!(third.is_some() && room.take().is_none());
+        room.resize(1);
+        drop((second, third));
+        assert!(room.take().is_none(), "as many are there as may be");
+        drop(first);
+        assert!(room.take().is_some());
+        hub.close().await;
+    }
 
     #[test]
     fn addresses_are_read() {

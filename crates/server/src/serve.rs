@@ -11,14 +11,14 @@ use std::time::Duration;
 use fanfare_hub::{Hub, HubConfig, NameError, OpenError};
 use tokio::task::JoinSet;
 
-use crate::config::{Config, TlsFiles, changed, keys};
+use crate::config::{Config, changed, keep, keys};
 use crate::connection::Entrance;
 use crate::door::Door;
 use crate::listener::{self, ListenError, Room};
 use crate::stop::{Stop, stop};
 use crate::tls::{Tls, TlsError};
 use crate::visit::Visit;
-use crate::{service, summary, system};
+use crate::{open_files, service, summary, system};
 
 /// How often a stop looks whether there are streams.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
@@ -76,6 +76,7 @@ impl Server {
     ///
     /// When certificate and key can't be used, an address is taken, or the data folder can't be used.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
+        open_files::allow(config.connections_max());
         let tls = config.tls.files().map(Tls::open).transpose()?;
         let listeners = match service::inherited(config.door.allow_anyone)? {
             none if none.is_empty() => listener::bind(&config.listen, config.door.allow_anyone)?,
@@ -93,7 +94,7 @@ impl Server {
         let urls = listener::urls(&listeners, tls.is_some());
 
         let (stop, stopped) = stop();
-        let room = Room::new(hub.clone(), config.streams.max + config.limits.connections_max);
+        let room = Room::new(hub.clone(), config.connections_max());
         let mut tasks = JoinSet::new();
         for listener in listeners {
             tasks.spawn(listener::accept(listener, entrance.clone(), room.clone(), stopped.clone()));
@@ -110,43 +111,35 @@ impl Server {
 
     /// Takes over those of these settings that can change while a server runs; no stream is dropped. What needs a restart is
     /// told in the log, and stays as it is.
-    pub fn reload(&mut self, config: Config) {
+    pub fn reload(&mut self, config: &Config) {
         let keys = keys();
         let needs_restart = |path: &String| keys.iter().any(|key| key.path == *path && key.restart);
-        let (waiting, done): (Vec<_>, Vec<_>) = changed(&self.config, &config).into_iter().partition(needs_restart);
+        let mut waiting: Vec<_> = changed(&self.config, config).into_iter().filter(needs_restart).collect();
+        let (tls, tls_keys) = (config.tls.files(), ["tls.certificate".to_owned(), "tls.key".to_owned()]);
+        if self.tls.is_some() != tls.is_some() {
+            waiting.extend(tls_keys.clone());
+        }
+        if !waiting.is_empty() {
+            let settings = waiting.join(", ");
+            tracing::warn!(settings, "these settings need a restart, and are as before until then");
+        }
+        if let (Some(ours), Some(files)) = (&self.tls, tls)
+            && let Err(error) = ours.reload(files)
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "the certificate is as before");
+            waiting.extend(tls_keys);
+        }
+        let config = keep(&self.config, config, &waiting);
         match config.hub() {
             Ok(hub) => self.hub.reload(&hub),
             Err(error) => tracing::error!(%error, "the rules can't be used"),
         }
-        self.room.resize(config.streams.max + config.limits.connections_max);
+        open_files::allow(config.connections_max());
+        self.room.resize(config.connections_max());
         self.door.reload(config.door.clone());
         self.door.admission().reload(&config.limits, config.streams.per_address_max);
-        self.reload_tls(config.tls.files());
-        tracing::info!(changed = done.join(", "), "settings were read again");
-        if !waiting.is_empty() {
-            tracing::warn!(
-                settings = waiting.join(", "),
-                "these settings need a restart, and are as before until then"
-            );
-        }
+        tracing::info!(changed = changed(&self.config, &config).join(", "), "settings were read again");
         self.config = config;
-    }
-
-    /// Reads certificate and key, also where only what is in the files has changed. Whether there is TLS at all is settled
-    /// at the start.
-    fn reload_tls(&self, files: Option<TlsFiles>) {
-        match (&self.tls, files) {
-            (Some(tls), Some(files)) => {
-                if let Err(error) = tls.reload(files) {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "the certificate is as before");
-                }
-            }
-            (None, None) => {}
-            (Some(_), None) | (None, Some(_)) => {
-                tracing::warn!("TLS begins or ends with a restart, and is as before until then");
-            }
-        }
     }
 
     /// Ends it in order: streams are sent away with a time to come back, requests that are being answered are finished, the

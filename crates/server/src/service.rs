@@ -8,7 +8,7 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 
-use crate::listener::ListenError;
+use crate::listener::{ListenError, check_reach};
 
 /// The listening sockets that were handed over; none where there is no manager, or it holds none for this process.
 ///
@@ -34,9 +34,7 @@ pub(crate) fn inherited(allow_anyone: bool) -> Result<Vec<TcpListener>, ListenEr
 
 fn checked(listener: StdListener, allow_anyone: bool) -> Result<TcpListener, ListenError> {
     let address = listener.local_addr().map_err(ListenError::Inherited)?;
-    if !allow_anyone && !address.ip().to_canonical().is_loopback() {
-        return Err(ListenError::OpenToAnyone(address));
-    }
+    check_reach(address, allow_anyone)?;
     listener.set_nonblocking(true).map_err(ListenError::Inherited)?;
     TcpListener::from_std(listener).map_err(ListenError::Inherited)
 }

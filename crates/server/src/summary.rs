@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fanfare_hub::Stats;
+use fanfare_hub::{Hub, Stats};
 
 use crate::door::Door;
+use crate::error::ApiError;
 use crate::stop::Stopped;
 
 /// How often.
@@ -13,13 +14,13 @@ const EVERY: Duration = Duration::from_mins(1);
 
 /// Logs until stopped.
 pub(crate) async fn log(door: Door, mut stopped: Stopped) {
-    let mut before = Minute::of(&door);
+    let Ok(mut before) = Minute::of(&door).await else { return };
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stopped.wait() => return,
         }
-        let now = Minute::of(&door);
+        let Ok(now) = Minute::of(&door).await else { return };
         now.say(&before);
         before = now;
     }
@@ -33,8 +34,10 @@ struct Minute {
 }
 
 impl Minute {
-    fn of(door: &Door) -> Self {
-        Self { hub: door.hub().stats(), refused: sum(door.figures().seen().refusals.values()) }
+    /// The figures now. Some are asked of the disk, which may block.
+    async fn of(door: &Door) -> Result<Self, ApiError> {
+        let hub = door.read(Hub::stats).await?;
+        Ok(Self { hub, refused: sum(door.figures().seen().refusals.values()) })
     }
 
     /// Says what has happened since `before`.
@@ -85,10 +88,10 @@ mod tests {
     #[tokio::test]
     async fn a_minute_is_one_line_with_what_came_and_went_and_why() {
         let door = TestDoor::open();
-        let before = Minute::of(&door.door);
+        let before = Minute::of(&door.door).await.unwrap();
         door.post("/channels/a", "x").await;
         door.post("/channels/@reserved", "x").await;
-        let mut now = Minute::of(&door.door);
+        let mut now = Minute::of(&door.door).await.unwrap();
         now.hub.streams_closed.insert("left", 2);
         now.hub.streams_closed.insert("stalled", 1);
         now.hub.streams_opened += 5;

@@ -5,8 +5,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::settings::Arguments;
 use crate::config::{Loaded, Sources};
+use crate::logging;
 use crate::serve::Server;
-use crate::{logging, open_files};
 
 /// The status of a process that was interrupted, by the shell's convention.
 const INTERRUPTED: i32 = 130;
@@ -18,7 +18,6 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(file) = file {
         tracing::info!(file = %file.display(), "settings were read");
     }
-    open_files::allow(config.streams.max + config.limits.connections_max);
     let mut signals = Signals::new().context("signals can't be received")?;
     let mut server = Server::start(config).await?;
     while signals.next().await == Word::Reload {
@@ -37,7 +36,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// Reads the settings again. A mistake in them must not stop a server that runs.
 fn reload(sources: &Sources, server: &mut Server) {
     match sources.read() {
-        Ok(Loaded { config, .. }) => server.reload(config),
+        Ok(Loaded { config, .. }) => server.reload(&config),
         Err(error) => {
             tracing::error!("the settings can't be used, and are as before: {:#}", anyhow::Error::from(error));
         }

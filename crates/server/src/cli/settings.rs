@@ -62,7 +62,7 @@ impl Arguments {
             let Some((key, value)) = text.split_once('=') else {
                 anyhow::bail!("--set {text}: it takes a key, `=` and a value, such as `streams.max=500`");
             };
-            let values = value.split(',').map(|part| part.trim().to_owned()).collect();
+            let values = vec![value.trim().to_owned()];
             flags.push(Said { origin: format!("--set {text}"), key: key.trim().to_owned(), values });
         }
         let anyone = self.allow_anyone.then(|| "true".to_owned());

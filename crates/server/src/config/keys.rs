@@ -144,6 +144,30 @@ pub fn changed(before: &Config, after: &Config) -> Vec<String> {
     keys.into_iter().collect()
 }
 
+/// These settings, but with the values of `before` for these keys.
+pub(crate) fn keep(before: &Config, after: &Config, paths: &[String]) -> Config {
+    let tables = (toml::Value::try_from(before), toml::Value::try_from(after));
+    let (Ok(toml::Value::Table(before)), Ok(toml::Value::Table(mut kept))) = tables else { return after.clone() };
+    for path in paths {
+        copy(&before, &mut kept, path);
+    }
+    toml::Value::Table(kept).try_into().unwrap_or_else(|_| after.clone())
+}
+
+/// Makes the value at a path the same in both tables.
+fn copy(from: &toml::Table, to: &mut toml::Table, path: &str) {
+    let Some((section, rest)) = path.split_once('.') else {
+        match from.get(path) {
+            Some(value) => to.insert(path.to_owned(), value.clone()),
+            None => to.remove(path),
+        };
+        return;
+    };
+    if let (Some(toml::Value::Table(from)), Some(toml::Value::Table(to))) = (from.get(section), to.get_mut(section)) {
+        copy(from, to, rest);
+    }
+}
+
 /// Writes a table as pairs of path and value.
 pub(super) fn flatten(value: &toml::Value, path: &str, flat: &mut BTreeSet<(String, String)>) {
     if let toml::Value::Table(table) = value {
@@ -199,5 +223,8 @@ mod tests {
         after.listen.clear();
         after.rules.push(toml::from_str("pattern = 'a'").unwrap());
         assert_eq!(changed(&before, &after), ["listen", "rule", "streams.max"]);
+        after.streams.age_max = Some(crate::config::Span::seconds(7));
+        let kept = keep(&before, &after, &["listen".into(), "streams.age_max".into()]);
+        assert_eq!(changed(&before, &kept), ["rule", "streams.max"]);
     }
 }

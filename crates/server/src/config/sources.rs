@@ -39,7 +39,7 @@ pub struct Said {
     pub origin: String,
     /// The key: `streams.max`.
     pub key: String,
-    /// The value, or several for a list.
+    /// The value; of a list several, each of which may have commas.
     pub values: Vec<String>,
 }
 
@@ -109,8 +109,7 @@ impl Sources {
         for (name, value) in &self.environment {
             let Some(rest) = name.strip_prefix(PREFIX) else { continue };
             if let Some((_, key)) = known.iter().find(|(known, _)| known == name) {
-                let values = if key.kind == Kind::List { split(value) } else { vec![value.clone()] };
-                said.push(Said { origin: name.clone(), key: key.path.clone(), values });
+                said.push(Said { origin: name.clone(), key: key.path.clone(), values: vec![value.clone()] });
             } else if !VARIABLES.contains(&name.as_str())
                 && let Some(meant) = closest(rest, &names)
             {
@@ -125,8 +124,8 @@ impl Sources {
 }
 
 /// A list in one text.
-fn split(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+fn split(text: &str) -> impl Iterator<Item = String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned)
 }
 
 fn parse(table: &Table) -> Result<Config, toml::de::Error> {
@@ -138,7 +137,7 @@ fn value(key: &Key, values: &[String]) -> Result<Value, String> {
     let last = values.last().map(String::as_str).unwrap_or_default();
     let refused = |what: &str| format!("`{}` is {last:?}, which is no {what}", key.path);
     match &key.kind {
-        Kind::List => Ok(Value::Array(values.iter().cloned().map(Value::String).collect())),
+        Kind::List => Ok(Value::Array(values.iter().flat_map(|text| split(text)).map(Value::String).collect())),
         Kind::Whole => last.parse().map(Value::Integer).map_err(|_| refused("whole number")),
         Kind::Number => last.parse().map(Value::Float).map_err(|_| refused("number")),
         Kind::Flag => {
@@ -281,6 +280,13 @@ mod tests {
         let (_folder, mut sources) = with_file("");
         sources.flags = vec![said("--set streams.maximum=5", "streams.maximum", &["5"])];
         assert!(sources.read().unwrap_err().to_string().contains("there is no setting `streams.maximum`"));
+        sources.flags = vec![
+            said("--set", "log.filter", &["info,hyper=debug"]),
+            said("--set", "door.allow_hosts", &["a.example,b.example", "c.example"]),
+        ];
+        let Config { log, door, .. } = sources.read().unwrap().config;
+        assert_eq!(log.filter, "info,hyper=debug", "a text may have commas");
+        assert_eq!(door.allow_hosts, ["a.example", "b.example", "c.example"]);
         sources.flags = vec![said("--set rule.pattern=5", "rule.pattern", &["5"])];
         assert!(sources.read().is_err(), "rules are the file's");
     }

@@ -21,7 +21,13 @@ fn clients_behind_a_trusted_proxy_are_told_apart_and_held_to_their_rate() {
     assert_eq!((refused.status, refused.json()["code"].as_str()), (429, Some("rate_limited")));
     assert_eq!(refused.header("ratelimit-policy"), Some("\"publishes\";q=2;w=600"));
     assert_eq!(publish("203.0.113.2").status, 200);
-    assert_eq!(hub.get("/stats").json()["requests_refused"]["rate_limited"], 1);
+    // The refusal arrives also where the body is still on its way, and the connection goes on.
+    let (mut connection, large) = (hub.connect(), vec![b'x'; 900 * 1024]);
+    for _ in 0..2 {
+        let headers = [("x-forwarded-for", "203.0.113.1")];
+        assert_eq!(connection.request("POST", "/channels/a", &headers, &large).unwrap().status, 429);
+    }
+    assert_eq!(hub.get("/stats").json()["requests_refused"]["rate_limited"], 3);
 }
 
 /// Without descriptors nothing new is accepted; what is open goes on, and once there are some all is as before.
