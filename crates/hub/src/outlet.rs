@@ -66,6 +66,11 @@ impl Outlet {
         }
     }
 
+    /// Whether the reader vanished without a word.
+    pub(crate) fn has_timed_out(&self) -> bool {
+        matches!(self, Self::Socket(socket) if socket.has_timed_out())
+    }
+
     /// Lets the reader take what is there, then ends.
     pub(crate) fn end(&mut self) {
         match self {

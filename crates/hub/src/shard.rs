@@ -428,6 +428,9 @@ impl Shard {
     pub(crate) fn close(&mut self, key: StreamKey, reason: CloseReason) {
         let Some(mut stream) = self.streams.remove(key) else { return };
         self.index.write().unwrap_or_else(PoisonError::into_inner).remove(key, stream.subscription.follows());
+        // Whoever notices first that nobody is there, be it a write or the socket's own word, it's the socket that knows why.
+        let is_lost = reason == CloseReason::Left && stream.outlet.has_timed_out();
+        let reason = if is_lost { CloseReason::TimedOut } else { reason };
         stream.outlet.end();
         stream.count_behind(&self.counters, false);
         if self.streams.is_empty() {

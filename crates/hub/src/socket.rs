@@ -30,12 +30,14 @@ pub(crate) struct SocketOutlet {
     ignored: u32,
     /// Since when the socket has had no room, in milliseconds; 0 while it has.
     full_since_ms: u64,
+    /// Whether the system said that the other side can't be reached any more.
+    is_lost: bool,
 }
 
 impl SocketOutlet {
     /// Takes a socket over. It must not block.
     pub(crate) fn new(socket: std::net::TcpStream) -> Self {
-        Self { socket: TcpStream::from_std(socket), ignored: 0, full_since_ms: 0 }
+        Self { socket: TcpStream::from_std(socket), ignored: 0, full_since_ms: 0, is_lost: false }
     }
 
     /// What the shard watches.
@@ -59,7 +61,10 @@ impl SocketOutlet {
                     }
                     return Written::Part(written);
                 }
-                Err(_) => return Written::Gone,
+                Err(error) => {
+                    self.is_lost |= is_loss(&error);
+                    return Written::Gone;
+                }
             }
         }
         Written::All
@@ -81,7 +86,8 @@ impl SocketOutlet {
 
     /// Whether the system gave the connection up, since the other side's confirmed nothing.
     pub(crate) fn has_timed_out(&self) -> bool {
-        matches!(self.socket.take_error(), Ok(Some(error)) if error.kind() == io::ErrorKind::TimedOut)
+        // Whatever met the error first has taken it from the socket.
+        self.is_lost || matches!(self.socket.take_error(), Ok(Some(error)) if is_loss(&error))
     }
 
     /// Reads what the client sent. Nothing of it matters: HTTP has no word for a client to say while it is being answered.
@@ -98,7 +104,10 @@ impl SocketOutlet {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Nothing,
-                Err(_) => return Heard::Gone,
+                Err(error) => {
+                    self.is_lost |= is_loss(&error);
+                    return Heard::Gone;
+                }
             }
         }
     }
@@ -108,6 +117,13 @@ impl SocketOutlet {
         // It may be gone already.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
+}
+
+/// Whether an error says that the other side vanished without a word. Which one it is depends on what the system found out
+/// last: nothing at all, or that nobody has that address any more, or that no way leads there.
+fn is_loss(error: &io::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+    matches!(error.kind(), TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown)
 }
 
 #[cfg(test)]
@@ -156,6 +172,19 @@ mod tests {
         drop(client);
         let heard = std::iter::repeat_with(|| outlet.hear()).find(|heard| *heard != Heard::Nothing);
         assert_eq!(heard, Some(Heard::Gone));
+    }
+
+    #[test]
+    fn whoever_vanished_is_told_from_whoever_left() {
+        // As Linux numbers them.
+        #[cfg(target_os = "linux")]
+        for (number, is_so) in [(110, true), (113, true), (101, true), (100, true), (104, false), (32, false)] {
+            assert_eq!(is_loss(&io::Error::from_raw_os_error(number)), is_so, "{number}");
+        }
+        let (mut outlet, client) = pair();
+        drop(client);
+        while outlet.hear() != Heard::Gone {}
+        assert!(!outlet.has_timed_out());
     }
 
     #[test]

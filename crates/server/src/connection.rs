@@ -11,6 +11,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 
@@ -33,6 +34,8 @@ pub(crate) struct Entrance {
     pub(crate) tls: Option<Tls>,
     /// What is counted of connections.
     pub(crate) counts: Arc<Counts>,
+    /// How long an HTTP/1.1 connection may idle between two requests.
+    pub(crate) idle_max: Duration,
     /// Requests open at a time on one HTTP/2 connection.
     pub(crate) http2_streams_max: u32,
 }
@@ -66,8 +69,9 @@ async fn plain(mut io: Watched, place: Place, entrance: Entrance, stopped: &mut 
     match is_http2 {
         Ok(Ok(true)) => Box::pin(http2::serve(io, entrance, stopped)).await,
         Ok(Ok(false)) => {
-            let (is_unsent, app) = (io.is_unsent(), entrance.app);
-            if let Some(Taken { io, reservation, head }) = Box::pin(http1::serve(io, is_unsent, app, stopped)).await {
+            let (is_unsent, app, idling) = (io.is_unsent(), entrance.app, (entrance.idle_max, entrance.counts));
+            let taken = Box::pin(http1::serve(io, is_unsent, app, idling, stopped)).await;
+            if let Some(Taken { io, reservation, head }) = taken {
                 match io.into_socket().into_std() {
                     Ok(socket) => reservation.into_socket(socket, &head),
                     Err(error) => tracing::warn!(%error, "a socket could not be handed over"),
@@ -94,7 +98,8 @@ async fn encrypted(io: Watched, place: Place, tls: Tls, entrance: Entrance, stop
         return Box::pin(http2::serve(io, entrance, stopped)).await;
     }
     // A statement of its own: what HTTP needed is given back before the stream begins.
-    let taken = Box::pin(http1::serve(io, is_unsent, entrance.app, stopped)).await;
+    let idling = (entrance.idle_max, entrance.counts);
+    let taken = Box::pin(http1::serve(io, is_unsent, entrance.app, idling, stopped)).await;
     if let Some(Taken { io, reservation, head }) = taken {
         drop(place);
         Box::pin(encrypted::deliver(io, reservation.into_stream(), head)).await;
@@ -110,6 +115,7 @@ mod tests {
 
     use super::*;
     use crate::config::HttpConfig;
+    use crate::limits::IDLE_MAX;
     use crate::listener::Room;
     use crate::testing::TestDoor;
 
@@ -121,7 +127,8 @@ mod tests {
         roots.add(crate::tls::certificates(&files.certificate).unwrap().remove(0)).unwrap();
         let app = crate::app(door.door.clone(), &HttpConfig::default());
         let tls = Some(Tls::open(files).unwrap());
-        let entrance = Entrance { app: Visit::new(app), tls, counts: Arc::default(), http2_streams_max: 1 };
+        let entrance =
+            Entrance { app: Visit::new(app), tls, counts: Arc::default(), idle_max: IDLE_MAX, http2_streams_max: 1 };
         let room = Room::new(door.hub.clone(), 1);
         let place = room.take().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -32,6 +32,8 @@ pub(crate) struct Counts {
     pub(crate) accept_failed: Count,
     /// Requests whose handler panicked.
     pub(crate) panics: Count,
+    /// HTTP/1.1 clients that took too long for a request's head.
+    pub(crate) heads_too_slow: Count,
     /// TLS connections that were made.
     pub(crate) tls_connections: Count,
     /// Clients that did not speak TLS, or not ours, or none of our protocols.
@@ -61,13 +63,14 @@ impl Counts {
     }
 
     /// All of them, by name.
-    pub(crate) fn all(&self) -> [(&'static str, u64); 11] {
+    pub(crate) fn all(&self) -> [(&'static str, u64); 12] {
         [
             ("accepted", self.accepted.value()),
             ("ended", self.ended.value()),
             ("refused", self.refused.value()),
             ("accept_failed", self.accept_failed.value()),
             ("panics", self.panics.value()),
+            ("heads_too_slow", self.heads_too_slow.value()),
             ("tls_connections", self.tls_connections.value()),
             ("tls_failed", self.tls_failed.value()),
             ("tls_too_slow", self.tls_too_slow.value()),

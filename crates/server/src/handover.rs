@@ -14,6 +14,7 @@ use fanfare_hub::{Clock, Reservation, SystemClock};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
+use crate::idling::Turn;
 use crate::visit::Visit;
 
 /// What a connection's task and the request that it serves share. Present in a request's extensions where the socket can
@@ -87,6 +88,7 @@ fn head(answer: &Response<Body>) -> Vec<u8> {
 pub(crate) struct Handing {
     pub(crate) app: Visit,
     pub(crate) handover: Handover,
+    pub(crate) turn: Turn,
 }
 
 impl Service<Request<Incoming>> for Handing {
@@ -95,12 +97,16 @@ impl Service<Request<Incoming>> for Handing {
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let (app, handover) = (self.app.clone(), self.handover.clone());
+        let (app, handover, turn) = (self.app.clone(), self.handover.clone(), self.turn.clone());
+        turn.begin();
         request.extensions_mut().insert(handover.clone());
         Box::pin(async move {
             let answer = app.answer(request.map(Body::new)).await;
             match handover.withhold(answer) {
-                Some(answer) => Ok(answer),
+                Some(answer) => {
+                    turn.end();
+                    Ok(answer)
+                }
                 // The connection's task sees that all is ready, and drops this together with the connection.
                 None => std::future::pending().await,
             }

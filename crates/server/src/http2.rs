@@ -122,7 +122,7 @@ mod tests {
         let counts = std::sync::Arc::<Counts>::default();
         let http2_streams_max = HTTP2_STREAMS_MAX;
         let app = Visit::new(app);
-        let entrance = Entrance { app, tls: None, counts: counts.clone(), http2_streams_max };
+        let entrance = Entrance { app, tls: None, counts: counts.clone(), idle_max: HTTP2_IDLE_MAX, http2_streams_max };
         let (client, server) = tokio::io::duplex(1 << 16);
         let (_stop, mut stopped) = crate::stop::stop();
         let began = Instant::now();

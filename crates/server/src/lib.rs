@@ -45,6 +45,7 @@ mod handover;
 mod host;
 mod http1;
 mod http2;
+mod idling;
 pub mod limits;
 mod listener;
 mod log_line;

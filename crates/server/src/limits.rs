@@ -32,8 +32,13 @@ pub const HEADERS_MAX: usize = 100;
 /// Longest `Content-Type` that is kept with an event, in bytes (RFC 6838 allows type names of 127 + 127).
 pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
 
-/// How long a client may take for a request's head. Also how long a connection may idle between two requests.
+/// How long a client may take for a request's head, from its first byte; for a connection's first, from the beginning.
 pub const HEAD_READ_MAX: Duration = Duration::from_secs(10);
+
+/// How long a connection may idle between two requests where nothing else is said: longer than the 60 s for which nginx
+/// and others keep connections to what is behind them. If the server closed first, it might close just as the proxy sends
+/// the next request, which then fails (502).
+pub const IDLE_MAX: Duration = Duration::from_secs(75);
 
 /// How long a client may take for a request's body: 8 MiB at 300 KB/s.
 pub const BODY_READ_MAX: Duration = Duration::from_secs(30);

@@ -89,6 +89,7 @@ impl Server {
             app: Visit::new(crate::app(door.clone(), &config.http)),
             tls: tls.clone(),
             counts: Arc::clone(door.counts()),
+            idle_max: config.limits.idle_max.duration(),
             http2_streams_max: config.http.http2_streams_max,
         };
         let urls = listener::urls(&listeners, tls.is_some());

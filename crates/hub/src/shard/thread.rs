@@ -110,8 +110,7 @@ impl ShardLoop {
     fn event(&mut self, event: &Event) {
         let Some(key) = (event.token() != WAKE).then(|| self.shard.key_at(event.token().0)).flatten() else { return };
         if event.is_error() || event.is_read_closed() {
-            let reason = self.shard.why_gone(key);
-            return self.shard.close(key, reason);
+            return self.shard.close(key, CloseReason::Left);
         }
         if event.is_readable() {
             match self.shard.hear(key) {
@@ -150,14 +149,6 @@ impl Shard {
                 poll.registry().register(socket.source(), Token(place(key)), Interest::READABLE | Interest::WRITABLE)
             }
             Some(Outlet::Body(_)) | None => Ok(()),
-        }
-    }
-
-    /// Why a stream's socket is no more.
-    fn why_gone(&mut self, key: StreamKey) -> CloseReason {
-        match self.streams.get_mut(key).map(|stream| &stream.outlet) {
-            Some(Outlet::Socket(socket)) if socket.has_timed_out() => CloseReason::TimedOut,
-            Some(Outlet::Socket(_) | Outlet::Body(_)) | None => CloseReason::Left,
         }
     }
 

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::CONNECTIONS_BESIDE_STREAMS;
+use super::Span;
+use crate::limits::{CONNECTIONS_BESIDE_STREAMS, IDLE_MAX};
 use crate::rate::Rate;
 
 /// What one client may take of the server. A client is an IPv4 address, or an IPv6 network of
@@ -18,6 +19,10 @@ pub struct LimitsConfig {
     pub connects: Option<Rate>,
     /// Connections beyond the most streams there may be: publishers, readers, and those who are told that it is full.
     pub connections_max: usize,
+    /// How long an HTTP/1.1 connection may idle between two requests. Longer than a proxy in front keeps its connections
+    /// (nginx 60 s), or it may use one just as it is closed.
+    #[schemars(extend("x-restart" = true))]
+    pub idle_max: Span,
     /// How often a client may publish, a batch counting once: `600/1m`. Without it any number.
     #[schemars(with = "Option<String>")]
     pub publishes: Option<Rate>,
@@ -25,7 +30,12 @@ pub struct LimitsConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { connects: None, connections_max: CONNECTIONS_BESIDE_STREAMS, publishes: None }
+        Self {
+            connects: None,
+            connections_max: CONNECTIONS_BESIDE_STREAMS,
+            idle_max: Span::new(IDLE_MAX),
+            publishes: None,
+        }
     }
 }
 
@@ -33,6 +43,9 @@ impl LimitsConfig {
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         if self.connections_max == 0 || self.connections_max > 10_000_000 {
             return Err(("limits.connections_max", format!("is {}; it takes 1 to 10000000", self.connections_max)));
+        }
+        if self.idle_max < Span::seconds(1) {
+            return Err(("limits.idle_max", format!("is {}; it takes at least 1s", self.idle_max)));
         }
         Ok(())
     }
