@@ -149,7 +149,7 @@ mod tests {
         for _ in 0..3 {
             client.say(REQUEST).await;
             client.answer().await;
-            sleep(IDLE_MAX - SECOND).await;
+            sleep(IDLE_MAX.saturating_sub(SECOND)).await;
         }
         client.say(REQUEST).await;
         client.answer().await;
@@ -169,7 +169,7 @@ mod tests {
         let mut client = Client::start();
         client.say(REQUEST).await;
         client.answer().await;
-        sleep(IDLE_MAX - SECOND).await;
+        sleep(IDLE_MAX.saturating_sub(SECOND)).await;
         // A byte a second; not even the idle time ends it.
         for byte in &REQUEST[..9] {
             client.say(&[*byte]).await;
@@ -182,7 +182,7 @@ mod tests {
             sleep(SECOND).await;
         }
         let (lasted, slow) = client.closed().await;
-        assert!(about(lasted, HEAD_READ_MAX - 9 * SECOND) && slow == 1, "{lasted:?}");
+        assert!(about(lasted, HEAD_READ_MAX.saturating_sub(9 * SECOND)) && slow == 1, "{lasted:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -192,7 +192,7 @@ mod tests {
         sleep(SECOND).await;
         client.say(&REQUEST[..9]).await;
         client.answer().await;
-        sleep(HEAD_READ_MAX - SECOND).await;
+        sleep(HEAD_READ_MAX.saturating_sub(SECOND)).await;
         client.say(&REQUEST[9..]).await;
         client.answer().await;
         let (lasted, slow) = client.closed().await;

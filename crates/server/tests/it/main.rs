@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod bad_peers;
+mod bad_readers;
 mod crash;
 mod data;
 mod disk_failure;
