@@ -58,6 +58,18 @@ impl Remote {
     }
 }
 
+impl Client {
+    /// A server that is trusted where this machine trusts it.
+    ///
+    /// # Errors
+    ///
+    /// When there is nobody to trust.
+    #[cfg(feature = "otel")]
+    pub(crate) fn to(url: ServerUrl) -> anyhow::Result<Self> {
+        Remote { url, ca: None }.client()
+    }
+}
+
 /// Trusts what is in the file, or what this machine trusts.
 fn connector(ca: Option<PathBuf>) -> anyhow::Result<TlsConnector> {
     let mut roots = RootCertStore::empty();

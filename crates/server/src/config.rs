@@ -19,10 +19,12 @@ mod limits;
 mod log;
 mod reference;
 mod rule;
+mod share;
 mod sources;
 mod span;
 mod storage;
 mod streams;
+mod telemetry;
 mod tls;
 
 pub use self::byte_size::ByteSize;
@@ -35,10 +37,12 @@ pub use self::limits::LimitsConfig;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::reference::reference;
 pub use self::rule::{HistoryConfig, RuleConfig};
+pub use self::share::Share;
 pub use self::sources::{Loaded, Said, Sources};
 pub use self::span::Span;
 pub use self::storage::StorageConfig;
 pub use self::streams::StreamsConfig;
+pub use self::telemetry::TelemetryConfig;
 pub use self::tls::{TlsConfig, TlsFiles};
 use crate::DoorConfig;
 use crate::listener::{Listen, PORT};
@@ -64,6 +68,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// What holds for all streams.
     pub streams: StreamsConfig,
+    /// Traces of requests for an OpenTelemetry collector; for binaries that were built with them.
+    pub telemetry: TelemetryConfig,
     /// How connections are encrypted: with both files, all addresses speak TLS.
     pub tls: TlsConfig,
     /// What holds for the channels that a pattern matches. The first rule that matches a channel counts; a channel that none
@@ -83,6 +89,7 @@ impl Default for Config {
             log: LogConfig::default(),
             storage: StorageConfig::default(),
             streams: StreamsConfig::default(),
+            telemetry: TelemetryConfig::default(),
             tls: TlsConfig::default(),
             rules: Vec::new(),
         }
@@ -104,6 +111,7 @@ impl Config {
         self.http.check()?;
         self.limits.check()?;
         self.log.check()?;
+        self.telemetry.check()?;
         self.tls.check()?;
         self.drain.check()
     }

@@ -16,6 +16,7 @@ use crate::error::{ApiError, Code};
 use crate::figures::Figures;
 use crate::host::{Host, Origin};
 use crate::limits::{BODIES_BYTES_MAX, READS_MAX};
+use crate::traces::Traces;
 
 /// Who may come through the door.
 ///
@@ -84,12 +85,20 @@ struct Shared {
     reads: Arc<Semaphore>,
     /// Bounds the bytes of bodies that are being read.
     bodies: Semaphore,
+    /// Where requests are traced to.
+    traces: Traces,
     /// Counts from when the door was made.
     clock: SystemClock,
 }
 
 impl Door {
+    /// A door whose requests nobody traces.
     pub(crate) fn new(hub: Hub, config: DoorConfig) -> Self {
+        Self::traced(hub, config, Traces::default())
+    }
+
+    /// A door whose requests are traced.
+    pub(crate) fn traced(hub: Hub, config: DoorConfig, traces: Traces) -> Self {
         let reads = Arc::new(Semaphore::new(READS_MAX));
         let bodies = Semaphore::new(BODIES_BYTES_MAX);
         let config = RwLock::new(Arc::new(config));
@@ -101,6 +110,7 @@ impl Door {
             admission: Admission::default(),
             reads,
             bodies,
+            traces,
             clock: SystemClock::default(),
         }))
     }
@@ -128,6 +138,11 @@ impl Door {
     /// How long the door has been there.
     pub(crate) fn uptime(&self) -> Duration {
         self.0.clock.elapsed()
+    }
+
+    /// Where requests are traced to.
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.0.traces
     }
 
     /// What the door counts.

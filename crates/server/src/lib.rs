@@ -56,6 +56,7 @@ mod open_files;
 mod openapi;
 mod panics;
 mod process;
+mod published;
 mod query;
 mod rate;
 mod rates;
@@ -69,6 +70,8 @@ mod system;
 #[cfg(test)]
 mod testing;
 mod tls;
+#[cfg_attr(not(feature = "otel"), path = "no_traces.rs")]
+mod traces;
 mod visit;
 mod watched;
 

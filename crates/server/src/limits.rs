@@ -61,6 +61,18 @@ pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// TLS handshakes at a time. They cost some 40 KB each and a signature; when a crowd comes, the rest wait for their turn.
 pub const TLS_HANDSHAKES_MAX: usize = 512;
 
+/// Spans that may wait for the collector (4,096, some 4 MB): what a busy second makes. Those beyond are dropped and counted.
+pub const SPANS_MAX: usize = 4096;
+
+/// Spans that are sent at once, as collectors expect them.
+pub const SPANS_BATCH_MAX: usize = 512;
+
+/// How long a collector may take for them.
+pub const SPANS_POST_MAX: Duration = Duration::from_secs(10);
+
+/// How long a stop waits for the collector to take what is left.
+pub const SPANS_FLUSH_MAX: Duration = Duration::from_secs(3);
+
 /// How often certificates are looked at, whether they were renewed.
 pub const TLS_LOOK_INTERVAL: Duration = Duration::from_mins(1);
 

@@ -31,6 +31,7 @@ pub(crate) fn text(hub: &Hub, door: &Door) -> Result<String, fmt::Error> {
         seen: door.figures().seen(),
         connections_open: door.counts().open(),
         connections: door.counts().all().to_vec(),
+        spans: door.traces().counts(),
         process: Process::now(),
     };
     let mut registry = Registry::default();
@@ -49,6 +50,8 @@ struct Moment {
     connections_open: u64,
     /// What happened to connections.
     connections: Vec<(&'static str, u64)>,
+    /// What became of spans.
+    spans: [(&'static str, u64); 3],
     process: Option<Process>,
 }
 

@@ -11,12 +11,15 @@ use crate::error::Refused;
 pub(crate) async fn observe(State(door): State<Door>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
     let began = door.uptime();
+    let span = door.traces().begin(&method, route, request.headers(), began);
     let answer = next.run(request).await;
     let took = door.uptime().saturating_sub(began);
-    door.figures().answered(route.as_ref().map(MatchedPath::as_str), answer.status(), took);
+    door.figures().answered(route, answer.status(), took);
     let status = answer.status().as_u16();
     let code = answer.extensions().get().map(|Refused(code)| code.as_str());
+    span.end(&answer, took);
     let took_ms = took.as_secs_f64() * 1e3;
     // The path only: the query may carry what is nobody's business.
     tracing::debug!(target: "fanfare::request", %method, path = uri.path(), status, code, took_ms, "request");

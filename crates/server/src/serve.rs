@@ -17,6 +17,7 @@ use crate::door::Door;
 use crate::listener::{self, ListenError, Room};
 use crate::stop::{Stop, stop};
 use crate::tls::{Tls, TlsError};
+use crate::traces::{self, Exporter};
 use crate::visit::Visit;
 use crate::{open_files, service, summary, system};
 
@@ -44,6 +45,9 @@ pub enum ServeError {
     /// The data folder can't be used.
     #[error("the data folder {} can't be used", .0.display())]
     Open(PathBuf, #[source] OpenError),
+    /// Traces can't be exported; the reason.
+    #[error("telemetry.otlp {0}")]
+    Telemetry(String),
     /// A built-in rule is wrong.
     #[error("a built-in pattern {0}")]
     Rule(#[from] NameError),
@@ -60,6 +64,8 @@ pub struct Server {
     /// Tells all tasks to end.
     stop: Stop,
     tasks: JoinSet<()>,
+    /// Sends traces; ends after all whose requests are traced.
+    exporter: Exporter,
 }
 
 impl std::fmt::Debug for Server {
@@ -74,16 +80,17 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When certificate and key can't be used, an address is taken, or the data folder can't be used.
+    /// When certificate and key or the collector can't be used, an address is taken, or the data folder can't be used.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
         open_files::allow(config.connections_max());
+        let (traces, exporter) = traces::start(&config.telemetry).map_err(ServeError::Telemetry)?;
         let tls = config.tls.files().map(Tls::open).transpose()?;
         let listeners = match service::inherited(config.door.allow_anyone)? {
             none if none.is_empty() => listener::bind(&config.listen, config.door.allow_anyone)?,
             inherited => inherited,
         };
         let hub = open(config.storage.folder.clone(), config.hub()?).await?;
-        let door = Door::new(hub.clone(), config.door.clone());
+        let door = Door::traced(hub.clone(), config.door.clone(), traces);
         door.admission().reload(&config.limits, config.streams.per_address_max);
         let entrance = Entrance {
             app: Visit::new(crate::app(door.clone(), &config.http)),
@@ -107,7 +114,7 @@ impl Server {
         tasks.spawn(summary::log(door.clone(), stopped));
         announce(&urls);
         service::ready();
-        Ok(Self { config, hub, door, room, tls, stop, tasks })
+        Ok(Self { config, hub, door, room, tls, stop, tasks, exporter })
     }
 
     /// Takes over those of these settings that can change while a server runs; no stream is dropped. What needs a restart is
@@ -157,6 +164,7 @@ impl Server {
         }
         drop(self.door);
         self.hub.close().await;
+        self.exporter.finish().await;
         tracing::info!("stopped");
     }
 }
@@ -233,6 +241,31 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(data).unwrap().permissions().mode() & 0o777, 0o700);
         }
+    }
+
+    #[tokio::test]
+    #[cfg(feature = "otel")]
+    async fn a_stop_sends_the_traces_that_are_left() {
+        use crate::traces::tests::{self, Collector};
+        let (folder, collector) = (tempfile::tempdir().unwrap(), Collector::default());
+        let mut config = config(folder.path());
+        config.telemetry = tests::config(collector.good().await, 1.0);
+        let server = Server::start(config).await.unwrap();
+        tests::make_span(server.door.traces());
+        server.stop().await;
+        collector.span("GET /stats");
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_can_not_be_used_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path());
+        config.telemetry.otlp = Some("nowhere".into());
+        let error = Server::start(config).await.unwrap_err();
+        assert!(
+            matches!(&error, ServeError::Telemetry(_)) && error.to_string().contains("telemetry.otlp is"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::config::{HttpConfig, LogFormat};
 use crate::door::{Door, DoorConfig};
 use crate::logging;
+use crate::traces::Traces;
 
 /// A hub with its door, on a folder that goes with it.
 pub(crate) struct TestDoor {
@@ -44,9 +45,14 @@ impl TestDoor {
     }
 
     pub(crate) fn with(config: HubConfig) -> Self {
+        Self::traced(config, Traces::default())
+    }
+
+    /// A door whose requests are traced.
+    pub(crate) fn traced(config: HubConfig, traces: Traces) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::open_with(folder.path(), HubConfig { shards: 1, ..config }).unwrap();
-        let door = Door::new(hub.clone(), DoorConfig::default());
+        let door = Door::traced(hub.clone(), DoorConfig::default(), traces);
         Self {
             router: crate::app(door.clone(), &HttpConfig::default()),
             hub,

@@ -14,5 +14,7 @@ pub(super) fn write(sheet: &mut Sheet<'_>, moment: &Moment) -> fmt::Result {
     sheet.gauge("fanfare_connections_open", help, moment.connections_open as f64)?;
     let help = "What happened to connections: accepted, ended, refused because there were too many, could not be accepted, and \
                 what became of those with TLS and HTTP/2.";
-    sheet.counters("fanfare_connections", help, "event", moment.connections.iter().copied())
+    sheet.counters("fanfare_connections", help, "event", moment.connections.iter().copied())?;
+    let help = "Spans of traces: taken by the collector, dropped since the queue was full, failed to be taken.";
+    sheet.counters("fanfare_spans", help, "event", moment.spans)
 }

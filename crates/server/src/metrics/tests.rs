@@ -93,6 +93,7 @@ fn text_of(stats: Stats) -> String {
         seen: crate::figures::Figures::default().seen(),
         connections_open: 0,
         connections: vec![("accepted", 0)],
+        spans: crate::traces::Traces::default().counts(),
         process: crate::process::Process::now(),
     };
     let mut registry = prometheus_client::registry::Registry::default();

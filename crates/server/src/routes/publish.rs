@@ -3,24 +3,25 @@
 //! One event is answered with its receipt or its problem. A batch is answered per item, in order: what is good is
 //! published, what isn't is refused. With `?atomic=1` it is all or nothing.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use fanfare_hub::limits::BATCH_EVENTS_MAX;
 use fanfare_hub::{AppendError, ChannelName, Draft, Event, Publisher, Receipt, event};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::publish_raw::{idempotency_key, refused_append, refused_draft, refused_publish};
+use super::publish_raw::{Answer, append_one, idempotency_key, refused_append, refused_draft, refused_publish};
 use crate::body;
 use crate::channel_arg::channel;
 use crate::door::Door;
 use crate::duration;
 use crate::error::{ApiError, Code};
 use crate::limits::PUBLISH_BODY_BYTES_MAX;
+use crate::published::Published;
 use crate::query::Query;
 
 /// One event in a request.
@@ -59,6 +60,15 @@ enum Outcome {
     Refused(ApiError),
 }
 
+impl Outcome {
+    fn receipt(&self) -> Option<&Receipt> {
+        match self {
+            Self::Published(receipt) => Some(receipt),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Results {
     results: Vec<Outcome>,
@@ -92,12 +102,14 @@ pub(crate) async fn publish(
         return Err(ApiError::malformed(detail));
     }
     let drafts = drafts(&body, lines)?;
+    let asked = door.uptime();
     let results = if atomic { all_or_nothing(&door, drafts).await? } else { each(&door, drafts).await? };
-    Ok(Json(Results { results }).into_response())
+    let published = Published::now(&door, asked, results.iter().filter_map(Outcome::receipt));
+    Ok((Extension(published), Json(Results { results })).into_response())
 }
 
 /// Publishes the one event of a body.
-async fn one(door: &Door, body: &Bytes, key: Option<String>) -> Result<Json<Receipt>, ApiError> {
+async fn one(door: &Door, body: &Bytes, key: Option<String>) -> Result<Answer, ApiError> {
     let mut item: Item<'_> = body::json(body)?;
     match (&item.idempotency_key, key) {
         (Some(own), Some(key)) if *own != key => {
@@ -106,7 +118,7 @@ async fn one(door: &Door, body: &Bytes, key: Option<String>) -> Result<Json<Rece
         (_, Some(key)) => item.idempotency_key = Some(key),
         (_, None) => {}
     }
-    door.hub().publish_draft(draft(item)?).await.map(Json).map_err(refused_publish)
+    append_one(door, draft(item)?).await
 }
 
 /// The drafts of a batch, or why there is none.

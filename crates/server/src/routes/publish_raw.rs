@@ -3,10 +3,10 @@
 //!
 //! `POST /channels?channel=…` is the same for names that proxies would mangle in a path, and for several channels.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use fanfare_hub::{AppendError, ChannelName, Draft, DraftError, Event, PublishError, Publisher, Receipt};
 
@@ -16,7 +16,11 @@ use crate::door::Door;
 use crate::duration;
 use crate::error::{ApiError, Code};
 use crate::limits::{CONTENT_TYPE_BYTES_MAX, DISK_FULL_RETRY_AFTER, RAW_BODY_BYTES_MAX, STORE_RETRY};
+use crate::published::Published;
 use crate::query::Query;
+
+/// A receipt for the client, and what is left on it for those who watch requests.
+pub(super) type Answer = (Extension<Published>, Json<Receipt>);
 
 /// The endpoint, with the channel in the path.
 pub(crate) async fn by_path(
@@ -25,7 +29,7 @@ pub(crate) async fn by_path(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Receipt>, ApiError> {
+) -> Result<Answer, ApiError> {
     let query = Query::parse(query.as_deref(), &["event", "retry", "ttl"])?;
     publish(&door, vec![channel], &query, &headers, body).await
 }
@@ -36,7 +40,7 @@ pub(crate) async fn by_query(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Receipt>, ApiError> {
+) -> Result<Answer, ApiError> {
     let query = Query::parse(query.as_deref(), &["channel", "event", "retry", "ttl"])?;
     let channels: Vec<ChannelName> = query.all("channel").map(channel).collect::<Result<_, _>>()?;
     if channels.is_empty() {
@@ -52,7 +56,7 @@ async fn publish(
     query: &Query,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Json<Receipt>, ApiError> {
+) -> Result<Answer, ApiError> {
     let content_type = content_type(headers)?;
     // A copy of its own: what was read is a part of the connection's buffer, which would stay in memory with the event.
     let data = Bytes::copy_from_slice(&body::read(door, headers, body, RAW_BODY_BYTES_MAX).await?);
@@ -73,7 +77,14 @@ async fn publish(
         event = event.idempotency_key(key);
     }
     let draft = Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    door.hub().publish_draft(draft).await.map(Json).map_err(refused_publish)
+    append_one(door, draft).await
+}
+
+/// Publishes one event, and says so to those who watch.
+pub(super) async fn append_one(door: &Door, draft: Draft) -> Result<Answer, ApiError> {
+    let asked = door.uptime();
+    let receipt = door.hub().publish_draft(draft).await.map_err(refused_publish)?;
+    Ok((Extension(Published::now(door, asked, [&receipt])), Json(receipt)))
 }
 
 /// What the data is. `curl -d` calls everything a form; that, like nothing, says nothing.

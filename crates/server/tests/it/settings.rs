@@ -70,6 +70,10 @@ fn what_can_not_be_used_is_said_before_a_port_is_bound() {
     }
     let (good, _, told) = run(&["serve", "--set", "streams.max"]);
     assert!(!good && told.contains("takes a key, `=` and a value"), "{told}");
+    if cfg!(not(feature = "otel")) {
+        let (good, _, told) = run(&["serve", "--set", "telemetry.otlp=http://localhost:4318"]);
+        assert!(!good && told.contains("this binary was built without traces"), "{told}");
+    }
     std::fs::write(&file, "[streams]\nmax = 5\n").unwrap();
     let (good, told, _) = run(&["config", "check", "--config", path]);
     assert!(good && told.contains("can be used"), "{told}");

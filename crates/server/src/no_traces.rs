@@ -1,0 +1,52 @@
+//! What stands for `traces.rs` in a binary without traces: nothing is begun, nothing is sent. The settings refuse a
+//! collector here.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+
+use crate::config::TelemetryConfig;
+
+/// Where requests would be traced to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Traces(());
+
+/// What would be told of a request.
+#[derive(Debug)]
+pub(crate) struct RequestSpan;
+
+/// What would send it.
+#[derive(Debug)]
+pub(crate) struct Exporter;
+
+/// No traces.
+///
+/// # Errors
+///
+/// When traces are wanted.
+pub(crate) fn start(config: &TelemetryConfig) -> Result<(Traces, Exporter), String> {
+    config.check().map_err(|(_, why)| why)?;
+    Ok((Traces::default(), Exporter))
+}
+
+#[expect(clippy::unused_self, reason = "the same calls as with traces")]
+impl Traces {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 3] {
+        [("sent", 0), ("dropped", 0), ("failed", 0)]
+    }
+
+    pub(crate) fn begin(&self, _: &Method, _: Option<&str>, _: &HeaderMap, _: Duration) -> RequestSpan {
+        RequestSpan
+    }
+}
+
+#[expect(clippy::unused_self, reason = "the same calls as with traces")]
+impl RequestSpan {
+    pub(crate) fn end(self, _: &Response, _: Duration) {}
+}
+
+#[expect(clippy::unused_async, reason = "the same calls as with traces")]
+impl Exporter {
+    pub(crate) async fn finish(self) {}
+}
