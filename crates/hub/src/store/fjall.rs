@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, UserKey};
+
+use seal::Seal;
 
 use super::{Batch, DiskRoom, KeyRange, Lost, Order, Persist, Scan, Store, StoreError, Table, journal};
 
@@ -17,6 +19,7 @@ mod files;
 mod mark;
 mod mend;
 mod opening;
+mod seal;
 
 /// Memory for blocks that were read. Catch-up reads are sequential, so more would hardly help.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -73,6 +76,8 @@ struct Opened {
     db: Database,
     /// What damaged journals took.
     lost: Vec<Lost>,
+    /// The key that every batch removes; see `seal.rs`.
+    seal: UserKey,
     /// Tells that all of this is gone.
     _released: SyncSender<()>,
 }
@@ -204,7 +209,8 @@ impl Opened {
             open(meta)?,
         ];
         let (tell, released) = sync_channel(0);
-        Ok((Self { tables, db, lost, _released: tell }, released))
+        let seal = Seal::of(folder).key().into();
+        Ok((Self { tables, db, lost, seal, _released: tell }, released))
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -280,6 +286,7 @@ impl Store for FjallStore {
         }
         open.wait_for_workers()?;
         let mut writes = open.db.batch().durability(Some(mode));
+        writes.remove(open.table(Table::Meta), open.seal.clone());
         for change in batch.changes {
             let table = open.table(change.table);
             match change.value {

@@ -6,11 +6,11 @@ use fanfare_hub::Hub;
 
 use crate::fixture::{Story, files, read};
 
-/// Where the batches of a journal begin, as far as their first bytes tell: start, one to a few items, an item.
+/// Where the batches of a journal begin, as far as their first bytes tell: start, one to a few items, the item of the seal.
 fn batches(journal: &[u8]) -> Vec<usize> {
     let is_start = |at: &usize| {
         let at = *at;
-        journal[at] == 1 && journal[at + 2..at + 5] == [0; 3] && journal[at + 13] == 2 && journal[at + 14] == 0
+        journal[at] == 1 && journal[at + 2..at + 5] == [0; 3] && journal[at + 13] == 2 && journal[at + 14] == 1
     };
     (0..journal.len() - 20).filter(is_start).collect()
 }

@@ -6,7 +6,8 @@
 //! here, each alone, and it is told which part of the log they were.
 //!
 //! A journal is a row of batches: a start (count, sequence number), items, an end (checksum of the items). See the engine's
-//! `journal/entry.rs`.
+//! `journal/entry.rs`. What begins where a whole batch ends is believed. Behind damage nobody knows where the next batch
+//! begins, and an event's data may hold the bytes of one: there only what bears the folder's seal is believed (`seal.rs`).
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -15,6 +16,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::seal::{self, Seal};
 use crate::store::Lost;
 
 /// What every end of a batch ends with.
@@ -33,6 +35,10 @@ const LEAP_MAX: u64 = 1 << 20;
 struct Batch {
     /// Where it ends.
     end: usize,
+    /// Whether it begins with the byte that batches begin with. The checksum doesn't cover it.
+    has_tag: bool,
+    /// What it is sealed with.
+    seal: Option<Seal>,
     /// Its items, as the start says.
     count: u32,
     /// Its items, as they are.
@@ -49,8 +55,8 @@ struct Mended {
     kept: Vec<Range<usize>>,
     /// New starts of batches: where, count, sequence number.
     starts: Vec<(usize, u32, u64)>,
-    /// What was lost in between.
-    lost: Vec<Lost>,
+    /// Whether something was lost before its end.
+    is_damaged: bool,
     /// Bytes after the last batch, which are no batch: what was being written when the machine stopped.
     torn: usize,
     /// Where the last batch ends.
@@ -73,32 +79,32 @@ pub(crate) fn mend(folder: &Path) -> io::Result<Vec<Lost>> {
         }
     }
     journals.sort();
-    let mut lost = Vec::new();
-    let mut state = State::default();
-    for (_, path) in journals {
+    let mut state = State { seals: Seal::read(folder).into_iter().collect(), ..State::default() };
+    let newest = journals.len().saturating_sub(1);
+    for (number, (_, path)) in journals.into_iter().enumerate() {
         let bytes = read(&path)?;
-        let mended = state.look_at(&bytes);
-        if mended.lost.is_empty() && mended.starts.is_empty() {
-            if mended.torn > 0 {
-                tracing::warn!(
-                    journal = %path.display(),
-                    bytes = mended.torn,
-                    "the journal's end is torn, as after a power failure, and is cut off",
-                );
-                let file = File::options().write(true).open(&path)?;
-                file.set_len(mended.end as u64)?;
-                file.sync_all()?;
-            }
-        } else {
+        let mended = state.look_at(&bytes, number == newest);
+        // Without a seal nothing is found behind damage, so the end may be more than torn: it is kept.
+        let is_doubtful = mended.torn > 0 && state.seals.is_empty();
+        if mended.is_damaged || is_doubtful || !mended.starts.is_empty() {
             tracing::error!(
                 journal = %path.display(),
-                places = mended.lost.len() + mended.starts.len(),
+                bytes = bytes.len() - mended.kept.iter().map(Range::len).sum::<usize>(),
                 "the journal is damaged; what is sound in it is kept, and a copy of it as it was",
             );
             write(&path, &bytes, &mended)?;
+        } else if mended.torn > 0 {
+            tracing::warn!(
+                journal = %path.display(),
+                bytes = mended.torn,
+                "the journal's end is torn, as after a power failure, and is cut off",
+            );
+            let file = File::options().write(true).open(&path)?;
+            file.set_len(mended.end as u64)?;
+            file.sync_all()?;
         }
-        lost.extend(mended.lost);
     }
+    let mut lost = state.all_lost();
     // What is between two losses may be known from the later one only.
     for at in (1..lost.len()).rev() {
         let before = lost.get(at).and_then(|lost| lost.before);
@@ -164,31 +170,34 @@ fn write(path: &Path, bytes: &[u8], mended: &Mended) -> io::Result<()> {
 struct State {
     sequence: Option<u64>,
     last_key: Option<[u8; 8]>,
+    /// What batches of the folder are sealed with. More than one where the file that says it was lost.
+    seals: Vec<Seal>,
+    /// What was lost.
+    lost: Vec<Lost>,
+    /// What was lost since the last batch that puts something into the log.
+    open: Option<Lost>,
 }
 
 impl State {
-    /// Looks at one journal.
-    fn look_at(&mut self, bytes: &[u8]) -> Mended {
+    /// Looks at one journal. Only the last one may have a torn end: the engine syncs a journal before it begins the next.
+    fn look_at(&mut self, bytes: &[u8], is_last: bool) -> Mended {
         let mut mended = Mended::default();
         let mut at = 0;
-        // Whether something was lost since the last batch.
-        let mut open: Option<Lost> = None;
-        while let Some(found) = find(bytes, at) {
-            let (start, batch) = found;
-            let skipped = start > at;
-            if skipped && open.is_none() {
-                open = Some(Lost { after: self.last_key, before: None });
+        while let Some((start, batch)) = self.find(bytes, at) {
+            if start > at {
+                self.lose(&mut mended);
             }
-            let next = parse(bytes, batch.end).map(|next| next.sequence);
+            if let Some(seal) = batch.seal.filter(|seal| !self.seals.contains(seal)) {
+                self.seals.push(seal);
+            }
+            let next = parse(bytes, batch.end).filter(|next| next.has_tag).map(|next| next.sequence);
             let sequence = self.sequence_of(batch.sequence, next);
-            if sequence != batch.sequence || batch.count != batch.items {
+            if sequence != batch.sequence || batch.count != batch.items || !batch.has_tag {
                 mended.starts.push((start, batch.items, sequence));
             }
             self.sequence = Some(sequence);
             if let Some((least, greatest)) = batch.keys {
-                if let Some(lost) = open.take() {
-                    mended.lost.push(Lost { before: Some(least), ..lost });
-                }
+                self.lost.extend(self.open.take().map(|lost| Lost { before: Some(least), ..lost }));
                 self.last_key = self.last_key.max(Some(greatest));
             }
             match mended.kept.last_mut() {
@@ -197,10 +206,34 @@ impl State {
             }
             at = batch.end;
         }
-        mended.lost.extend(open);
         mended.torn = bytes.len() - at;
         mended.end = at;
+        if mended.torn > 0 && !is_last {
+            self.lose(&mut mended);
+        }
         mended
+    }
+
+    /// Takes note that something is lost at this place.
+    fn lose(&mut self, mended: &mut Mended) {
+        mended.is_damaged = true;
+        self.open.get_or_insert(Lost { after: self.last_key, before: None });
+    }
+
+    /// All that was lost, once all journals were looked at.
+    fn all_lost(self) -> Vec<Lost> {
+        self.lost.into_iter().chain(self.open).collect()
+    }
+
+    /// The first whole batch at or after a place. After it only those are believed that bear the seal.
+    fn find(&self, bytes: &[u8], from: usize) -> Option<(usize, Batch)> {
+        let is_sealed = |seal: Option<Seal>| seal.is_some_and(|seal| self.seals.contains(&seal));
+        if let Some(batch) = parse(bytes, from).filter(|batch| batch.has_tag || is_sealed(batch.seal)) {
+            return Some((from, batch));
+        }
+        let places = bytes.get(from + 1 + START..)?.windows(seal::ITEM).enumerate();
+        let mut sealed = places.filter(|(_, item)| is_sealed(Seal::of_item(item))).map(|(place, _)| from + 1 + place);
+        sealed.find_map(|at| Some((at, parse(bytes, at)?)))
     }
 
     /// The sequence number of a batch, as it must be between its neighbours. The checksum doesn't cover it.
@@ -217,25 +250,13 @@ impl State {
     }
 }
 
-/// The first whole batch at or after a place.
-fn find(bytes: &[u8], from: usize) -> Option<(usize, Batch)> {
-    let mut at = from;
-    loop {
-        if let Some(batch) = parse(bytes, at) {
-            return Some((at, batch));
-        }
-        at += 1 + bytes.get(at + 1..)?.iter().position(|byte| *byte == 1)?;
-    }
-}
-
 /// The batch that begins at a place, if it is whole.
 fn parse(bytes: &[u8], at: usize) -> Option<Batch> {
     let mut rest = bytes.get(at..)?;
-    if take::<1>(&mut rest)? != [1] {
-        return None;
-    }
+    let has_tag = take::<1>(&mut rest)? == [1];
     let count = u32::from_le_bytes(take(&mut rest)?);
     let sequence = u64::from_le_bytes(take(&mut rest)?);
+    let seal = rest.get(..seal::ITEM).and_then(Seal::of_item);
     let mut hasher = Xxh3::new();
     let mut items = 0u32;
     let mut keys: Option<([u8; 8], [u8; 8])> = None;
@@ -260,7 +281,8 @@ fn parse(bytes: &[u8], at: usize) -> Option<Batch> {
             [3] => {
                 let checksum = u64::from_le_bytes(take(&mut rest)?);
                 let is_whole = take::<4>(&mut rest)? == *TRAILER && hasher.digest() == checksum && items > 0;
-                return is_whole.then(|| Batch { end: bytes.len() - rest.len(), count, items, sequence, keys });
+                let end = bytes.len() - rest.len();
+                return is_whole.then_some(Batch { end, has_tag, seal, count, items, sequence, keys });
             }
             _ => return None,
         }
@@ -276,57 +298,4 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::fjall::FjallStore;
-    use crate::store::{Batch as Changes, Persist, Store, Table};
-
-    fn is_long() -> bool {
-        std::env::var_os("FANFARE_LONG").is_some()
-    }
-
-    /// A journal as the engine writes it, with the ends of its batches.
-    fn journal(batches: u64) -> (Vec<u8>, Vec<usize>) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FjallStore::open(folder.path()).unwrap();
-        for n in 1..=batches {
-            let mut changes = Changes::default();
-            changes.put(Table::Log, n.to_be_bytes().to_vec(), vec![7; 50 + n as usize * 30]);
-            changes.put(Table::Meta, "head", n.to_be_bytes().to_vec());
-            store.commit(changes, Persist::Now).unwrap();
-        }
-        drop(store);
-        let bytes = read(&folder.path().join("0.jnl")).unwrap();
-        let (mut at, mut ends) = (0, vec![0]);
-        while let Some(batch) = parse(&bytes, at) {
-            at = batch.end;
-            ends.push(at);
-        }
-        assert_eq!((at, ends.len() as u64), (bytes.len(), batches + 1), "all of it is understood");
-        (bytes, ends)
-    }
-
-    #[test]
-    fn a_journal_cut_anywhere_keeps_exactly_its_whole_batches() {
-        let (bytes, ends) = journal(if is_long() { 60 } else { 8 });
-        for cut in 0..=bytes.len() {
-            let mended = State::default().look_at(&bytes[..cut]);
-            let whole = ends.iter().rev().find(|end| **end <= cut).unwrap();
-            assert_eq!((mended.end, mended.torn), (*whole, cut - whole), "cut at {cut}");
-            assert!(mended.lost.is_empty() && mended.starts.is_empty(), "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn a_bit_flipped_anywhere_costs_the_batch_it_is_in_and_no_other() {
-        let (bytes, ends) = journal(8);
-        for bit in (0..bytes.len() * 8).step_by(if is_long() { 1 } else { 13 }) {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            let mended = State::default().look_at(&flipped);
-            let kept: usize = mended.kept.iter().map(Range::len).sum();
-            let batch = ends.windows(2).find(|ends| bit / 8 < ends[1]).map(|ends| ends[1] - ends[0]).unwrap();
-            assert!(kept == bytes.len() || kept + batch == bytes.len(), "bit {bit}: {kept} bytes are kept");
-        }
-    }
-}
+mod tests;
