@@ -1,8 +1,10 @@
 //! What the writer does after a commit failed, when nobody knows whether it came to be: it reopens the store and looks.
 //!
 //! The group of the failed commit is released whole or not at all. If its records are found, all of it is, also what it was
-//! to keep in memory and its transient events, before any new position is given. If not, none of it ever appears. Its
-//! publishers were told that its outcome is unknown. A new epoch begins, since numbers of the old one may have been lost.
+//! to keep in memory and its transient events, before any new position is given. If not, none of it ever appears. What of
+//! it can't be read has come to be with the rest, and those who listen get it from memory; where nothing of it can be read
+//! they are sent to history, which tells the gap. Its publishers were told that its outcome is unknown. A new epoch begins,
+//! since numbers of the old one may have been lost.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use crate::record::Record;
 use crate::review::Review;
 use crate::rule::Durability;
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table};
+use crate::tier::Tier;
 use crate::writer::{AppendError, Outcome, State, Writer};
 
 /// What a failed commit was to release, and to keep in memory.
@@ -25,6 +28,17 @@ pub(crate) struct Doubtful {
 }
 
 impl Doubtful {
+    /// Whether it has come to be, by what was found of it. Where something could not be read a part of it is enough: it is on
+    /// disk whole or not at all.
+    fn is_found(&self, found: &[Arc<Entry>], is_damaged: bool) -> bool {
+        let mut durable = self.durable();
+        let mut found = found.iter().map(|entry| entry.position).peekable();
+        if found.peek().is_none() {
+            return false;
+        }
+        if is_damaged { found.all(|position| durable.any(|of| of == position)) } else { durable.eq(found) }
+    }
+
     /// The positions that it has on disk, if it has come to be.
     fn durable(&self) -> impl Iterator<Item = Position> {
         self.entries.iter().filter(|entry| entry.durability == Durability::Durable).map(|entry| entry.position)
@@ -68,7 +82,7 @@ impl Writer {
         let store = self.tiers.durable.clone();
         store.reopen()?;
         let (released, _) = self.window.head();
-        let found = self.found(released, &*store)?;
+        let (found, is_damaged) = self.found(released)?;
         self.look_for_lost()?;
         self.horizon.reread(&*store)?;
         let review = Review::open(&*store, &self.rules)?;
@@ -77,16 +91,20 @@ impl Writer {
         let epoch = self.epochs.resume(&*store, self.clock.unix_ms(), random)?;
 
         let doubtful = std::mem::take(&mut self.doubtful);
-        let is_whole = !found.is_empty() && doubtful.durable().eq(found.iter().map(|entry| entry.position));
-        let (count, entries) = if is_whole {
+        let is_found = doubtful.is_found(&found, is_damaged);
+        let (count, entries) = if is_found {
+            let count = doubtful.durable().count();
             self.tiers.memory.commit(doubtful.memory, Persist::Later)?;
-            (found.len(), doubtful.entries)
+            (count, doubtful.entries)
         } else {
             (found.len(), found)
         };
         self.last = Position::new(epoch.ordinal, 0);
         (self.last_event, self.random) = (self.last, random);
         self.window.append(entries, self.last);
+        if is_damaged && !is_found {
+            self.window.send_to_history();
+        }
         self.directory.forget_all();
         self.review = review;
         self.retention.start_over();
@@ -96,11 +114,12 @@ impl Writer {
         Ok(count)
     }
 
-    /// The events on disk above a position, in order. They are those of one commit at most.
-    fn found(&self, above: Position, store: &dyn Store) -> Result<Vec<Arc<Entry>>, StoreError> {
+    /// The events on disk above a position, in order, and whether some can't be read. They are those of one commit at most.
+    fn found(&self, above: Position) -> Result<(Vec<Arc<Entry>>, bool), StoreError> {
         let range = (Bound::Excluded(above.to_key().to_vec()), Bound::Unbounded);
-        let mut found = Vec::new();
-        for pair in store.scan(Table::Log, range, Order::Ascending) {
+        let (mut found, mut is_damaged) = (Vec::new(), false);
+        let mut scan = self.tiers.scan(Tier::Durable, Table::Log, range, Order::Ascending);
+        for pair in scan.by_ref() {
             let (key, value) = pair?;
             let Some(position) = position_of_key(&key) else { continue };
             match Record::decode(&value, position) {
@@ -108,10 +127,13 @@ impl Writer {
                     let random = self.epochs.random_of(position.ordinal());
                     found.push(Arc::new(Entry::new(position, random, Durability::Durable, record)));
                 }
-                Err(error) => self.tiers.damage.found(Table::Log, &key, &error),
+                Err(error) => {
+                    self.tiers.damage.found(Table::Log, &key, &error);
+                    is_damaged = true;
+                }
             }
         }
-        Ok(found)
+        Ok((found, is_damaged || !scan.holes.is_empty()))
     }
 }
 

@@ -95,6 +95,15 @@ impl Window {
         Slots::Entries(fit.cloned().collect())
     }
 
+    /// Lets go of all entries and has everybody read history up to the head, also who has read all that there was: something
+    /// below the head was never here.
+    pub(crate) fn send_to_history(&self) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        while inner.pop().is_some() {}
+        inner.first += 1;
+        inner.floor = inner.head;
+    }
+
     /// Lets go of entries that were published before `time_ms`.
     pub(crate) fn forget_before(&self, time_ms: u64) {
         // Freed when the lock is let go: it may be very many.

@@ -2,17 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_hub::store::memory::MemoryStore;
 use fanfare_hub::store::{Batch, KeyRange, Order, Persist, Scan, Store, StoreError, Table};
 use fanfare_hub::{
-    AppendError, ChannelName, Durability, Event, Follows, HistoryError, HistoryPage, HistoryQuery, Hub, HubConfig,
-    Pattern, PublishError, Rule, Since, Stream, Subscribe,
+    AppendError, ChannelName, Draft, Durability, Event, Follows, HistoryError, HistoryPage, HistoryQuery, Hub,
+    HubConfig, Pattern, PublishError, Publisher, Rule, Since, Stream, Subscribe,
 };
+
+/// An event with this data can't be read back.
+const UNREADABLE: &str = "unreadable";
 
 /// A store that fails when told to.
 #[derive(Default)]
@@ -27,6 +30,9 @@ struct Failing {
     /// It can't be read either.
     closed: AtomicBool,
     reopenings: AtomicU64,
+    /// What failed is there after reopening.
+    keeps: AtomicBool,
+    doubtful: Mutex<Option<Batch>>,
 }
 
 impl Failing {
@@ -39,11 +45,18 @@ impl Failing {
     }
 }
 
+fn readable(value: &[u8]) -> Result<(), StoreError> {
+    let is_damaged = value.windows(UNREADABLE.len()).any(|part| part == UNREADABLE.as_bytes());
+    if is_damaged { Err(StoreError::Damaged("a bad block".into())) } else { Ok(()) }
+}
+
 impl Store for Failing {
     fn commit(&self, batch: Batch, persist: Persist) -> Result<(), StoreError> {
         assert!(!self.panics.load(Ordering::Acquire), "as the test wants it");
         if self.broken.load(Ordering::Acquire) || self.poisoned.load(Ordering::Acquire) {
-            self.poisoned.store(true, Ordering::Release);
+            if !self.poisoned.swap(true, Ordering::AcqRel) && self.keeps.load(Ordering::Acquire) {
+                *self.doubtful.lock().unwrap() = Some(batch);
+            }
             return Err(Self::failed());
         }
         self.store.commit(batch, persist)
@@ -51,12 +64,18 @@ impl Store for Failing {
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.check()?;
-        self.store.get(table, key)
+        let value = self.store.get(table, key)?;
+        value.as_deref().map_or(Ok(()), readable)?;
+        Ok(value)
     }
 
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {
         match self.check() {
-            Ok(()) => self.store.scan(table, range, order),
+            Ok(()) => Box::new(self.store.scan(table, range, order).map(|pair| {
+                let (key, value) = pair?;
+                readable(&value)?;
+                Ok((key, value))
+            })),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
@@ -73,6 +92,9 @@ impl Store for Failing {
         self.reopenings.fetch_add(1, Ordering::AcqRel);
         if self.broken.load(Ordering::Acquire) {
             return Err(Self::failed());
+        }
+        if let Some(batch) = self.doubtful.lock().unwrap().take() {
+            self.store.commit(batch, Persist::Now)?;
         }
         self.poisoned.store(false, Ordering::Release);
         self.closed.store(false, Ordering::Release);
@@ -159,6 +181,34 @@ async fn a_failed_commit_is_an_unknown_outcome_and_publishing_goes_on_by_itself_
     assert!(stats.failed >= 2 && store.reopenings.load(Ordering::Acquire) >= 2);
     assert_eq!((stats.store_failures, stats.store_reopenings, stats.gaps["restart"]), (1, 1, 0));
     hub.close().await;
+}
+
+#[tokio::test]
+async fn a_hub_comes_back_though_what_its_failed_commit_left_can_not_be_read() {
+    let draft = |data: &str| {
+        Draft::new(vec![ChannelName::new("a").unwrap()], Event::text(data.to_owned()), Publisher::Anyone).unwrap()
+    };
+    // Where one of its events can be read, all have come to be, and who listens gets them. Where none can, they
+    // are told a gap.
+    for (batch, heard) in [(&["first", UNREADABLE, "third"][..], true), (&[UNREADABLE], false)] {
+        let (hub, store) = hub();
+        store.keeps.store(true, Ordering::Release);
+        let mut live = follow(&hub, "a", Since::Now);
+        read_until(&mut live, "fanfare.hello").await;
+        store.broken.store(true, Ordering::Release);
+        let results = hub.publish_all(batch.iter().map(|data| draft(data)).collect(), true).await.unwrap();
+        assert!(results.iter().all(|result| matches!(result, Err(AppendError::OutcomeUnknown))), "{results:?}");
+        store.broken.store(false, Ordering::Release);
+        publish(&hub, "a", "after").await;
+        let text = read_until(&mut live, "data: after\n").await;
+        for data in batch {
+            assert_eq!(text.matches(&format!("data: {data}\n")).count(), usize::from(heard), "{text}");
+        }
+        assert_eq!(text.contains(r#""reason":"damaged""#), !heard, "{text}");
+        assert_eq!(hub.stats().store_reopenings, 1);
+        assert!(hub.stats().damaged > 0);
+        hub.close().await;
+    }
 }
 
 #[tokio::test]
