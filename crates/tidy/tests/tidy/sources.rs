@@ -44,6 +44,24 @@ fn source_files_are_short_or_have_a_reason() {
 }
 
 #[test]
+fn no_file_holds_the_marks_of_a_conflict() {
+    // What git writes around two versions, at a line's beginning. Its middle mark is an underline, too.
+    let marks = ["<", ">", "|"].map(|mark| mark.repeat(7));
+    let mut found = Vec::new();
+    for file in texts() {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            if marks
+                .iter()
+                .any(|mark| line.strip_prefix(mark.as_str()).is_some_and(|rest| !rest.starts_with(&mark[..1])))
+            {
+                found.push(format!("{}:{number}: {line}", file.path));
+            }
+        }
+    }
+    nothing(&found, "a merge was not finished");
+}
+
+#[test]
 fn nothing_is_left_for_later_in_the_code() {
     // Built from parts, or this file would find itself.
     let macros = [["to", "do!("].concat(), ["unimple", "mented!("].concat()];
