@@ -67,3 +67,57 @@ fn a_process_out_of_file_descriptors_serves_those_who_are_there_and_recovers() {
     late.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
 }
+
+/// A thousand at a process that may open 256 files.
+#[cfg(target_os = "linux")]
+#[test]
+fn with_256_file_descriptors_a_thousand_clients_cost_nobody_anything_and_little_of_a_core() {
+    const CLIENTS: usize = 1_000;
+    /// How long the crowd stays, in seconds; and the kernel's ticks a second.
+    const STAY: u64 = 5;
+    const TICKS: u64 = 100;
+    let folder = folder();
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=256:256").arg(crate::harness::binary());
+    let hub = Hub::start_by(command, folder.path());
+    // Processor time that it has used, in ticks: fields 14 and 15, counted behind the name (proc(5)).
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", hub.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let mut listeners: Vec<_> = (0..50).map(|_| hub.listen("channel=a")).collect();
+    for listener in &mut listeners {
+        listener.named("fanfare.hello");
+    }
+    let mut publisher = hub.connect();
+    publisher.request("POST", "/channels/a", &[], b"before").unwrap();
+    let crowd: Vec<TcpStream> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = TcpStream::connect(hub.addr()).unwrap();
+            client.write_all(b"GET /events?channel=a HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+            client
+        })
+        .collect();
+    let (began, before) = (std::time::Instant::now(), used());
+    let mut sent = 0;
+    while began.elapsed() < Duration::from_secs(STAY) {
+        let answer = publisher.request("POST", "/channels/a", &[], format!("during {sent}").as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        sent += 1;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let percent = (used() - before) as f64 / (TICKS as f64 * began.elapsed().as_secs_f64()) * 100.0;
+    for listener in &mut listeners {
+        assert_eq!(listener.next().data, "before");
+        for number in 0..sent {
+            assert_eq!(listener.next().data, format!("during {number}"));
+        }
+    }
+    drop(crowd);
+    let left = std::time::Instant::now();
+    let answer = hub.get("/stats");
+    println!("{percent:.1} % of a core, {sent} events to {} streams, back after {:?}", listeners.len(), left.elapsed());
+    assert!(answer.json()["connections"]["accept_failed"].as_u64().unwrap() > 0, "it did run out");
+    assert!(percent < 60.0, "{percent:.1} % of a core");
+}

@@ -73,7 +73,10 @@ fn crowds_that_speak_and_read_slowly_on_purpose_hold_nobody_up() {
         return;
     }
     let folder = folder();
-    let hub = start(folder.path(), &[]);
+    let hub = Hub::start(folder.path());
+    for _ in 0..64 {
+        hub.publish("a", &"x".repeat(64 << 10));
+    }
     let url = format!("http://127.0.0.1:{}", hub.addr().port());
     let crowd = |mode: &[&str], path: &str| {
         let url = format!("{url}{path}");
@@ -84,7 +87,7 @@ fn crowds_that_speak_and_read_slowly_on_purpose_hold_nobody_up() {
     let mut crowds = [
         crowd(&["-H", "-i", "2"], "/events?channel=a"),
         crowd(&["-B", "-i", "2", "-s", "8192"], "/channels/a"),
-        crowd(&["-X", "-n", "1", "-w", "256", "-y", "512", "-z", "32", "-k", "1"], "/channels/a/events"),
+        crowd(&["-X", "-n", "1", "-w", "256", "-y", "512", "-z", "32", "-k", "1"], "/events?channel=a&since=start"),
     ];
     let mut listener = hub.listen("channel=b");
     let (mut probes, mut slowest) = (0, Duration::ZERO);

@@ -29,6 +29,10 @@ mod resume;
 mod secure;
 mod settings;
 mod socket;
+#[cfg(target_os = "linux")]
+mod stepped_clock;
 mod stop;
 mod stream;
 mod tls;
+#[cfg(target_os = "linux")]
+mod vanished;
