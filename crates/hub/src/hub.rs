@@ -2,7 +2,7 @@
 //! nothing here knows HTTP.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     /// What the store had on disk, and when it was asked.
     disk_bytes: Mutex<Option<(Duration, u64)>>,
+    /// What its tables had, for as long as it is being reopened.
+    table_bytes: AtomicU64,
     /// Ends keeper and reclaimer.
     pub(crate) keeper: Arc<KeeperStop>,
 }
@@ -157,6 +159,7 @@ impl Hub {
             open: Arc::default(),
             threads: Mutex::new(threads),
             disk_bytes: Mutex::default(),
+            table_bytes: AtomicU64::new(0),
             keeper: Arc::default(),
         }));
         let looking = [
@@ -218,7 +221,7 @@ impl Hub {
             window_bytes: window_bytes as u64,
             window_events: window_events as u64,
             disk_bytes: self.disk_bytes(),
-            disk_table_bytes: reclaimer::table_bytes(&*self.0.store),
+            disk_table_bytes: self.table_bytes(),
             disk_bytes_max: self.0.space.bytes_max(),
             disk_free_bytes: self.0.space.free(),
             disk_reserve_bytes: self.0.space.reserve(),
@@ -255,14 +258,28 @@ impl Hub {
         match *known {
             Some((at, bytes)) if now.saturating_sub(at) < DISK_BYTES_AGE_MAX => bytes,
             _ => {
-                let bytes = self.0.store.disk_bytes().unwrap_or_default();
+                let before = known.map_or(0, |(_, bytes)| bytes);
+                let bytes = self.0.store.disk_bytes().unwrap_or(before);
                 *known = Some((now, bytes));
                 bytes
             }
         }
     }
 
-    /// Gives the space of removed events back to the file system. Done by itself now and then; may take a while.
+    /// Bytes of the tables that count against the disk limit; while the store is reopened, as they were.
+    fn table_bytes(&self) -> u64 {
+        let known = &self.0.table_bytes;
+        match reclaimer::table_bytes(&*self.0.store) {
+            Some(bytes) => {
+                known.store(bytes, Ordering::Relaxed);
+                bytes
+            }
+            None => known.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Gives the space of removed events back to the file system, all of it. Done by itself as it is worth it, without
+    /// holding anybody up; this may take a while, and publishers may have to wait.
     ///
     /// # Errors
     ///

@@ -2,10 +2,14 @@
 //!
 //! Removing writes marks; the bytes leave the disk when tables are written anew without what was removed. That happens by
 //! and by on its own, but not in good time and not at all on an idle hub. So here it is reckoned what there is to give
-//! back, and a table is written anew when that is worth it: half of it while the hub is at work, an eighth once it is idle
+//! back, and a table is rewritten when that is worth it: half of it while the hub is at work, an eighth once it is idle
 //! for a minute, and where the disk limit is reached an eighth, too. The front of the log costs nothing: whole files of
 //! which nothing is kept are dropped as they are. What is reckoned are records before compression, so it is rather too
-//! much.
+//! much; at the start it is told from the marks that the tables have.
+//!
+//! Rewriting goes in steps that hold up nobody ([`Store::reclaim_table`]), as far as those get. What they leave is done by
+//! writing the table anew at once, which the store's own compactions have to wait for: only small tables while the hub is at
+//! work, larger ones when it is idle. Still larger ones keep what is left, until there is more of it.
 //!
 //! This may take minutes with a large store, so it has a thread of its own: looking at the disk's room and sweeping
 //! must not wait for it.
@@ -39,13 +43,24 @@ const PART_AT_WORK: u64 = 2;
 /// The same on an idle hub, or beyond the disk limit.
 const PART_OTHERWISE: u64 = 8;
 
+/// The largest table that is written anew at once while the hub is at work: a second or two.
+const WHOLE_AT_WORK: u64 = 128 * 1024 * 1024;
+
+/// The same on an idle hub: some ten seconds.
+const WHOLE_IDLE: u64 = 1024 * 1024 * 1024;
+
+/// Bytes that a step writes at most before it removes what it read.
+const STEP_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// What the thread knows from one look to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Reclaimer {
     limit: DiskLimit,
-    /// Bytes of records removed since the log was written anew.
+    /// Whether the tables were asked what an earlier process has left in them.
+    begun: bool,
+    /// Bytes of records removed and not given back, as far as is known.
     log: u64,
-    /// Bytes of rows removed since the other tables were.
+    /// The same of rows of the other tables.
     rows: u64,
     /// Bytes that the log was told to remove last, until their files are dropped.
     asked: u64,
@@ -63,19 +78,23 @@ mod tests;
 pub(crate) fn start(hub: &Arc<Shared>, stop: Arc<KeeperStop>) -> std::io::Result<JoinHandle<()>> {
     let mut reclaimer = Reclaimer::default();
     keeper::start_thread("reclaimer", Arc::downgrade(hub), stop, move |hub| {
-        if let Err(error) = reclaimer.look(hub) {
-            tracing::error!(error = &error as &dyn std::error::Error, "space could not be given back to the disk");
+        match reclaimer.look(hub) {
+            // What is asked for meanwhile is asked for again.
+            Ok(()) | Err(StoreError::Reopening) => {}
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "space could not be given back to the disk");
+            }
         }
     })
 }
 
-/// What counts against the disk limit, in bytes.
-pub(crate) fn table_bytes(store: &dyn Store) -> u64 {
-    store.table_bytes(Table::Log) + row_bytes(store)
+/// What counts against the disk limit, in bytes; `None` while the store is reopened.
+pub(crate) fn table_bytes(store: &dyn Store) -> Option<u64> {
+    Some(store.table_bytes(Table::Log)? + row_bytes(store)?)
 }
 
 /// Bytes of all other tables of which rows are removed.
-fn row_bytes(store: &dyn Store) -> u64 {
+fn row_bytes(store: &dyn Store) -> Option<u64> {
     ROWS.iter().map(|table| store.table_bytes(*table)).sum()
 }
 
@@ -88,17 +107,20 @@ impl Reclaimer {
         let (head, _) = hub.history.window.head();
         self.idle = if head == self.head { self.idle.saturating_add(1) } else { 0 };
         self.head = head;
+        self.begin(&*hub.store)?;
         self.drop_cleared(hub)?;
         self.limit.set(hub.space.bytes_max());
-        let log_bytes = hub.store.table_bytes(Table::Log);
-        let row_bytes = row_bytes(&*hub.store);
+        let log_bytes = hub.store.table_bytes(Table::Log).ok_or(StoreError::Reopening)?;
+        let row_bytes = row_bytes(&*hub.store).ok_or(StoreError::Reopening)?;
+        let has_room = has_room(hub, log_bytes.max(row_bytes));
         let worth = |part: u64| {
             let of = |garbage: u64, bytes: u64| if garbage >= (bytes / part).max(1) { garbage.min(bytes) } else { 0 };
             of(self.log, log_bytes) + of(self.rows, row_bytes)
         };
         let measure = Measure {
             bytes: log_bytes + row_bytes,
-            reclaimable: worth(PART_OTHERWISE),
+            // Without room for rewriting, only removing helps.
+            reclaimable: if has_room { worth(PART_OTHERWISE) } else { 0 },
             is_busy: hub.log.is_removing_oldest(),
         };
         match self.limit.step(measure) {
@@ -109,10 +131,28 @@ impl Reclaimer {
                 Ok(())
             }
             Step::Rest => {
-                let part = if self.idle >= IDLE_LOOKS { PART_OTHERWISE } else { PART_AT_WORK };
-                if worth(part) >= RECLAIM_BYTES_MIN { self.reclaim(hub, part) } else { Ok(()) }
+                let part = if self.is_idle() { PART_OTHERWISE } else { PART_AT_WORK };
+                if has_room && worth(part) >= RECLAIM_BYTES_MIN { self.reclaim(hub, part) } else { Ok(()) }
             }
         }
+    }
+
+    /// Whether nothing new has come for a while.
+    fn is_idle(&self) -> bool {
+        self.idle >= IDLE_LOOKS
+    }
+
+    /// Takes over what an earlier process has left to be given back.
+    fn begin(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        if !self.begun {
+            let rows = ROWS.iter().map(|table| store.dead_bytes(*table)).sum::<Option<u64>>();
+            let log = store.dead_bytes(Table::Log);
+            let (log, rows) = log.zip(rows).ok_or(StoreError::Reopening)?;
+            self.log += log;
+            self.rows += rows;
+            self.begun = true;
+        }
+        Ok(())
     }
 
     /// Drops files at the log's front, once the oldest events were removed.
@@ -128,11 +168,12 @@ impl Reclaimer {
     /// Drops files at the log's front, up to where nothing is kept. Gives the bytes that they had.
     fn drop_front(&mut self, hub: &Shared, upto: Position) -> Result<u64, StoreError> {
         let store = &*hub.store;
-        let before = store.table_bytes(Table::Log);
+        let before = store.table_bytes(Table::Log).unwrap_or_default();
         store.drop_below(Table::Log, &upto.to_key())?;
-        let freed = before.saturating_sub(store.table_bytes(Table::Log));
-        // What came back, since the mark that removed it went first, is removed again.
-        let range = (Bound::Excluded(self.dropped.to_key().to_vec()), Bound::Included(upto.to_key().to_vec()));
+        let freed = before.saturating_sub(store.table_bytes(Table::Log).unwrap_or(before));
+        // What came back, since the mark that removed it went first, is removed again. From the very beginning: what
+        // removed it the last time may have gone just now, too.
+        let range = (Bound::Unbounded, Bound::Included(upto.to_key().to_vec()));
         let mut batch = Batch::default();
         for pair in store.scan(Table::Log, range, Order::Ascending) {
             batch.remove(Table::Log, pair?.0);
@@ -148,22 +189,25 @@ impl Reclaimer {
     /// Gives back what is worth it, the front of the log first.
     fn reclaim(&mut self, hub: &Shared, part: u64) -> Result<(), StoreError> {
         let store = &*hub.store;
-        let is_worth = |garbage: u64, bytes: u64| garbage >= (bytes / part).max(1);
+        let is_worth = |garbage: u64, bytes: Option<u64>| bytes.is_some_and(|bytes| garbage >= (bytes / part).max(1));
+        let whole_max = if self.is_idle() { WHOLE_IDLE } else { WHOLE_AT_WORK };
         if is_worth(self.log, store.table_bytes(Table::Log)) {
             let gone = below_first_kept(&hub.history.tiers, self.dropped)?;
             if gone > self.dropped {
                 let freed = self.drop_front(hub, gone)?;
                 self.log = self.log.saturating_sub(freed);
             }
-            if is_worth(self.log, store.table_bytes(Table::Log)) {
+            if is_worth(self.log, store.table_bytes(Table::Log)) && rewrite(hub, Table::Log, whole_max)? {
                 self.log = 0;
-                rewrite(hub, Table::Log)?;
             }
         }
         if is_worth(self.rows, row_bytes(store)) {
-            self.rows = 0;
+            let mut all = true;
             for table in ROWS {
-                rewrite(hub, table)?;
+                all &= rewrite(hub, table, whole_max)?;
+            }
+            if all {
+                self.rows = 0;
             }
         }
         Ok(())
@@ -201,16 +245,19 @@ fn is_kept(store: &dyn Store, position: Position, record: &Record) -> Result<boo
     Ok(false)
 }
 
-/// Writes a table anew, if there is room for both: the disk must not run full of it.
-fn rewrite(hub: &Shared, table: Table) -> Result<(), StoreError> {
-    let bytes = hub.store.table_bytes(table);
-    let has_room = hub.store.disk_room().is_ok_and(|room| room.free >= bytes.saturating_add(hub.space.reserve() / 2));
-    if !has_room || hub.keeper.is_told() {
-        tracing::debug!(table = table.as_str(), bytes, "a table is not written anew");
-        return Ok(());
-    }
-    hub.store.reclaim_table(table)?;
+/// Gives back what a table has to give. Returns whether it came to its end, so that nothing of worth is left.
+fn rewrite(hub: &Shared, table: Table, whole_max: u64) -> Result<bool, StoreError> {
+    let bytes = hub.store.table_bytes(table).ok_or(StoreError::Reopening)?;
+    let go_on = || !hub.keeper.is_told() && has_room(hub, bytes);
+    let done = hub.store.reclaim_table(table, whole_max, &go_on)?;
     let bytes_now = hub.store.table_bytes(table);
-    tracing::debug!(table = table.as_str(), bytes, bytes_now, "a table was written anew");
-    Ok(())
+    tracing::debug!(table = table.as_str(), bytes, bytes_now, done, "a table was rewritten");
+    Ok(done)
+}
+
+/// Whether there is room for what a step, or a table of so many bytes, writes before anything goes: the disk must not run
+/// full of it.
+fn has_room(hub: &Shared, bytes: u64) -> bool {
+    let needed = bytes.min(STEP_BYTES_MAX).saturating_add(hub.space.reserve() / 2);
+    hub.store.disk_room().is_ok_and(|room| room.free >= needed)
 }

@@ -252,7 +252,8 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Gives the space of removed keys back to the file system. May take long; called on no hot path.
+    /// Gives the space of removed keys back to the file system, all of it. May take long, and commits may have to wait for
+    /// it.
     ///
     /// # Errors
     ///
@@ -266,21 +267,30 @@ pub trait Store: Send + Sync + 'static {
     /// When the store failed.
     fn disk_bytes(&self) -> Result<u64, StoreError>;
 
-    /// Bytes of a table on disk, with what is removed but not given back.
-    fn table_bytes(&self, table: Table) -> u64 {
+    /// Bytes of a table on disk, with what is removed but not given back; `None` while the store is reopened.
+    fn table_bytes(&self, table: Table) -> Option<u64> {
         let _ = table;
-        0
+        Some(0)
     }
 
-    /// Gives the space of removed keys of one table back to the file system. May take as much room again as the table
-    /// has, until it is done.
+    /// About how many bytes of a table on disk are of removed keys, as far as can be told without reading it; `None` while
+    /// the store is reopened.
+    fn dead_bytes(&self, table: Table) -> Option<u64> {
+        let _ = table;
+        Some(0)
+    }
+
+    /// Gives the space of removed keys of one table back to the file system, in steps that hold up no commit. Before each of
+    /// them `go_on` is asked. What steps can't do is done by writing the table anew at once, if it has no more than
+    /// `whole_max` bytes; commits may have to wait for that. Returns whether it came to its end, with whatever could be
+    /// given back.
     ///
     /// # Errors
     ///
     /// When the store failed.
-    fn reclaim_table(&self, table: Table) -> Result<(), StoreError> {
-        let _ = table;
-        Ok(())
+    fn reclaim_table(&self, table: Table, whole_max: u64, go_on: &dyn Fn() -> bool) -> Result<bool, StoreError> {
+        let _ = (table, whole_max);
+        Ok(go_on())
     }
 
     /// Drops, where that costs next to nothing, what lies at the front of a table up to a key. Whoever calls this has

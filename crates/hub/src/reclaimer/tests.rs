@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Reclaimer, below_first_kept};
 use crate::position::Position;
+use crate::store::faulty::FaultyStore;
 use crate::store::fjall::FjallStore;
 use crate::store::{Store, Table, keys_with_prefix};
 use crate::{
@@ -180,15 +181,10 @@ async fn what_comes_back_when_the_front_is_dropped_is_removed_again() {
     for n in 0..100 {
         hub.publish("c", format!("{n:0>100}")).await.unwrap();
     }
-    // The hub's own reclaimer would be at it, too.
-    hub.0.keeper.now();
-    let is_reclaimer = |thread: &&std::thread::JoinHandle<()>| thread.thread().name() == Some("reclaimer");
-    while !hub.0.threads.lock().unwrap().iter().find(is_reclaimer).unwrap().is_finished() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    stop_reclaimer(&hub).await;
     let count = || store.scan(Table::Log, keys_with_prefix(b""), Order::Ascending).count();
     // All in one file, which stays; what marks the oldest as removed in another one, which goes.
-    store.reclaim_table(Table::Log).unwrap();
+    assert!(store.reclaim_table(Table::Log, u64::MAX, &|| true).unwrap());
     hub.0.log.remove_oldest(50 * 100);
     while count() == 100 || hub.0.log.is_removing_oldest() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -201,9 +197,58 @@ async fn what_comes_back_when_the_front_is_dropped_is_removed_again() {
     assert_eq!(count(), 100, "they came back, or this test shows nothing");
     assert_eq!(kept(&hub), left, "though nobody reads them");
     assert_eq!(below_first_kept(&hub.0.history.tiers, Position::ORIGIN).unwrap(), cleared);
-    Reclaimer::default().drop_front(&hub.0, cleared).unwrap();
+    let mut reclaimer = Reclaimer::default();
+    reclaimer.drop_front(&hub.0, cleared).unwrap();
+    assert_eq!(count(), left);
+    // What removed them the second time goes with the next drop, while the file with the records still stays.
+    store.wait_for_tables(Table::Log);
+    hub.0.log.remove_oldest(10 * 100);
+    while hub.0.log.is_removing_oldest() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (back, further) = (100 - left, hub.0.log.cleared());
+    let left = kept(&hub);
+    assert!(further > cleared && left + back < 100);
+    store.drop_below(Table::Log, &further.to_key()).unwrap();
+    assert_eq!(count(), left + back, "they came back once more, or this test shows nothing");
+    reclaimer.drop_front(&hub.0, further).unwrap();
     assert_eq!(count(), left);
     hub.close().await;
+}
+
+#[tokio::test]
+async fn without_room_for_rewriting_nothing_is_forgotten_and_while_reopening_nothing_is_measured() {
+    let store = Arc::new(FaultyStore::default());
+    let hub = Hub::with_store(store.clone(), HubConfig::default()).unwrap();
+    let mut noise = Noise::new(9);
+    for _ in 0..2 {
+        publish(&hub, &mut noise, 10, 1_000, 1_000).await;
+    }
+    // The hub's own one knows of nothing to give back.
+    let mut reclaimer = Reclaimer { log: 64 * MIB, ..Reclaimer::default() };
+    store.limit_room(Some(hub.0.space.reserve() / 2));
+    reclaimer.look(&hub.0).unwrap();
+    assert_eq!(reclaimer.log, 64 * MIB);
+    let bytes = hub.stats().disk_table_bytes;
+    assert!(bytes > MIB);
+    store.limit_room(None);
+    // A hub that is asked while its store is away.
+    store.close(true);
+    assert!(matches!(reclaimer.look(&hub.0), Err(crate::store::StoreError::Reopening)));
+    assert_eq!((reclaimer.log, hub.stats().disk_table_bytes), (64 * MIB, bytes));
+    store.close(false);
+    reclaimer.look(&hub.0).unwrap();
+    assert_eq!(reclaimer.log, 0);
+    hub.close().await;
+}
+
+/// Ends the hub's own reclaimer, which would be at it, too.
+async fn stop_reclaimer(hub: &Hub) {
+    hub.0.keeper.now();
+    let is_reclaimer = |thread: &&std::thread::JoinHandle<()>| thread.thread().name() == Some("reclaimer");
+    while !hub.0.threads.lock().unwrap().iter().find(is_reclaimer).unwrap().is_finished() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// How many events are read of the one channel.

@@ -41,8 +41,8 @@ fn what_lies_above_stays_when_the_front_is_dropped(store: &dyn Store) {
         batch.put(table, key(n), vec![7; 100]);
         store.commit(batch, Persist::Later).unwrap();
     }
-    store.reclaim_table(table).unwrap();
-    assert!(store.table_bytes(table) > 0);
+    assert!(store.reclaim_table(table, u64::MAX, &|| true).unwrap());
+    assert!(store.table_bytes(table) > Some(0));
     for below in [0, 60, 60, 99] {
         let mut batch = Batch::default();
         (0..=below).for_each(|n| batch.remove(table, key(n)));
@@ -228,7 +228,7 @@ fn dropping_the_front_frees_its_files_without_writing_any_anew() {
     }
     let before = store.wait_for_tables(Table::Log);
     store.drop_below(Table::Log, &key(2048)).unwrap();
-    let after = store.table_bytes(Table::Log);
+    let after = store.table_bytes(Table::Log).unwrap();
     assert!(after < before - 2_000_000 && after > 2_000_000, "{before} bytes before, {after} after");
     assert!(store.get(Table::Log, &key(2049)).unwrap().is_some());
 }

@@ -70,6 +70,11 @@ impl FaultyStore {
         self.lock().armed = Some(fault);
     }
 
+    /// Takes everything away from whoever reads, or gives it back.
+    pub(crate) fn close(&self, closed: bool) {
+        self.lock().closed = closed;
+    }
+
     /// Has the next commit succeed again.
     pub(crate) fn disarm(&self) {
         self.lock().armed = None;
@@ -155,7 +160,8 @@ impl Store for FaultyStore {
         self.check().map(|()| 0)
     }
 
-    fn table_bytes(&self, table: Table) -> u64 {
+    fn table_bytes(&self, table: Table) -> Option<u64> {
+        self.check().ok()?;
         self.disk.table_bytes(table)
     }
 

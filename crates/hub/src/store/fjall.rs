@@ -2,12 +2,12 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, UserKey};
 
@@ -19,6 +19,7 @@ mod files;
 mod mark;
 mod mend;
 mod opening;
+mod rewrite;
 mod seal;
 
 /// Memory for blocks that were read. Catch-up reads are sequential, so more would hardly help.
@@ -66,6 +67,10 @@ pub struct FjallStore {
     back: Condvar,
     /// Disconnected once the last user of what was open has let go of it. Held while it is reopened.
     released: Mutex<Receiver<()>>,
+    /// Held by whoever compacts beside the engine, for a step, and by whoever reopens.
+    stepping: Mutex<()>,
+    /// Whether reopening waits, and so nobody is to begin a step.
+    leave: AtomicBool,
 }
 
 /// An opened folder. Fields are dropped in their order.
@@ -137,6 +142,8 @@ impl FjallStore {
             open: Mutex::new(Some(Arc::new(open))),
             back: Condvar::new(),
             released: Mutex::new(released),
+            stepping: Mutex::default(),
+            leave: AtomicBool::new(false),
         })
     }
 
@@ -144,7 +151,7 @@ impl FjallStore {
     #[cfg(test)]
     pub(crate) fn wait_for_tables(&self, table: Table) -> u64 {
         self.opened().unwrap().table(table).rotate_memtable_and_wait().unwrap();
-        self.table_bytes(table)
+        self.table_bytes(table).unwrap()
     }
 
     /// Bytes of the tables alone, without the journal.
@@ -186,7 +193,8 @@ impl Opened {
         let builder = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES_MAX)
-            .max_cached_files(Some(FILES_MAX));
+            .max_cached_files(Some(FILES_MAX))
+            .worker_threads(workers());
         // The engine takes some of its files for good, and panics where they are not.
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.open()));
         let db = opened.unwrap_or(Err(fjall::Error::Unrecoverable)).map_err(opening::refused)?;
@@ -244,9 +252,15 @@ impl Opened {
     }
 }
 
+/// Threads that flush and compact. The first of several compacts nothing: with only one, a compaction would keep memory
+/// from being written to files, and so publishers waiting.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).clamp(2, 4)
+}
+
 /// How a table is laid out.
 fn options(table: Table) -> KeyspaceCreateOptions {
-    let strategy = Leveled::default().with_table_target_size(TABLE_BYTES);
+    let strategy = rewrite::usual();
     let options =
         KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).compaction_strategy(Arc::new(strategy));
     match table {
@@ -328,24 +342,19 @@ impl Store for FjallStore {
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {
-        Table::ALL.into_iter().try_for_each(|table| self.reclaim_table(table))
+        Table::ALL.into_iter().try_for_each(|table| self.rewrite_whole(table, &|| true).map(drop))
     }
 
-    fn table_bytes(&self, table: Table) -> u64 {
-        self.opened().map_or(0, |open| open.table(table).disk_space())
+    fn table_bytes(&self, table: Table) -> Option<u64> {
+        self.opened().ok().map(|open| open.table(table).disk_space())
     }
 
-    fn reclaim_table(&self, table: Table) -> Result<(), StoreError> {
-        // Let go of between two tables, so that reopening needn't wait for all of them.
-        let open = self.opened()?;
-        let table = open.table(table);
-        if table.rotate_memtable().map_err(failed)? {
-            while table.tree.sealed_memtable_count() > 0 {
-                open.check()?;
-                std::thread::park_timeout(LOOK_EVERY);
-            }
-        }
-        table.major_compact().map_err(failed)
+    fn dead_bytes(&self, table: Table) -> Option<u64> {
+        self.dead(table)
+    }
+
+    fn reclaim_table(&self, table: Table, whole_max: u64, go_on: &dyn Fn() -> bool) -> Result<bool, StoreError> {
+        self.rewrite(table, whole_max, go_on)
     }
 
     fn drop_below(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
@@ -359,6 +368,15 @@ impl Store for FjallStore {
 
     fn reopen(&self) -> Result<(), StoreError> {
         let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        // Until the step that is at work has ended, what is open can at least be read.
+        self.leave.store(true, Ordering::Release);
+        let _stepping = match self.stepping.try_lock() {
+            Ok(stepping) => stepping,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Failed("a compaction of the store has to end first".into()));
+            }
+        };
         if self.lock().is_some() {
             // While there is no room for copies, what is open can at least be read.
             journal::copy(&self.folder).map_err(failed)?;
@@ -368,6 +386,7 @@ impl Store for FjallStore {
         let (open, next) = Opened::at(&self.folder)?;
         *released = next;
         *self.lock() = Some(Arc::new(open));
+        self.leave.store(false, Ordering::Release);
         self.back.notify_all();
         Ok(())
     }

@@ -133,10 +133,10 @@ impl Store for MemoryStore {
         self.commit(Batch::default(), Persist::Now)
     }
 
-    fn table_bytes(&self, table: Table) -> u64 {
+    fn table_bytes(&self, table: Table) -> Option<u64> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let entries = inner.tables.get(table as usize).into_iter().flatten();
-        entries.map(|(key, value)| (key.len() + value.len()) as u64).sum()
+        Some(entries.map(|(key, value)| (key.len() + value.len()) as u64).sum())
     }
 
     fn disk_room(&self) -> Result<DiskRoom, StoreError> {
