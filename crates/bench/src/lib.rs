@@ -9,6 +9,8 @@
 //! - [`round`]: subject and limit in turn. [`table`]: what came out. [`machine`]: what it came out of.
 //! - [`payload`]: the events, each of which tells who published it as which; [`witness`]: reads them back by that.
 //!
+//! The engine under full load: [`retention`], whether the disk stays bounded.
+//!
 //! A whole server, from outside:
 //!
 //! - [`scenario`]: what is measured, a file for each. [`figures`], [`outcome`]: what came out. [`chart`]: how it looks.
@@ -32,6 +34,7 @@ pub mod load;
 pub mod machine;
 pub mod outcome;
 pub mod payload;
+pub mod retention;
 pub mod round;
 pub mod scenario;
 pub mod server;

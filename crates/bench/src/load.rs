@@ -7,11 +7,13 @@
 //!   `framing.rs` what HTTP puts around its bytes.
 //! - [`publisher`]: a publisher and its connection. [`publishing`]: several of them, as fast as they are acknowledged or
 //!   by a [`pace`]. [`spread`]: events to many channels.
-//! - [`slow`]: streams that hardly read. [`progress`]: what somebody who waits sees. [`random`]: draws.
+//! - [`slow`]: streams that hardly read. [`progress`]: what somebody who waits sees. [`random`]: draws. [`mod@ask`]: what the
+//!   server says of itself.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub mod ask;
 mod framing;
 pub mod marker;
 pub mod pace;

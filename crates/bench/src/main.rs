@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use fanfare_bench::bare::{self, BareOptions};
 use fanfare_bench::chart;
 use fanfare_bench::outcome::{Figures, Outcome};
+use fanfare_bench::retention::{self, RetentionOptions};
+use fanfare_bench::scenario::bad_peers::{self, BadPeersOptions};
 use fanfare_bench::scenario::burst::{self, BurstOptions};
 use fanfare_bench::scenario::channels::{self, ChannelsOptions};
 use fanfare_bench::scenario::fan_out::{self, FanOutOptions};
@@ -18,6 +20,7 @@ use fanfare_bench::scenario::publish::{self, PublishOptions};
 use fanfare_bench::scenario::resume_storm::{self, ResumeStormOptions};
 use fanfare_bench::scenario::slow_readers::{self, SlowReadersOptions};
 use fanfare_bench::scenario::soak::{self, SoakOptions};
+use fanfare_bench::scenario::start_up::{self, StartUpOptions};
 use fanfare_bench::{Effort, Options, Part, engine};
 
 use crate::cli::Scenario;
@@ -39,6 +42,8 @@ struct Cli {
 enum Command {
     /// The engine alone, without sockets: encode, decode, append, catch-up.
     Engine(EngineArgs),
+    /// The engine with publishers at full speed while limits remove what they publish: rates, waits, the disk.
+    Retention(RetentionArgs),
     /// Serves as the bare loop: the least that any server of event streams has to do.
     Bare(BareOptions),
     /// Streams that are open and get nothing: memory, opening, heartbeats.
@@ -57,6 +62,10 @@ enum Command {
     ResumeStorm(Scenario<ResumeStormOptions>),
     /// Some streams read slowly or not at all: what the others notice.
     SlowReaders(Scenario<SlowReadersOptions>),
+    /// The same in rounds, until the server cuts them: what the others notice, and why they were cut.
+    BadPeers(Scenario<BadPeersOptions>),
+    /// A store of a GB: how long a start takes on it, after a close in order and after a kill.
+    StartUp(Scenario<StartUpOptions>),
     /// Publishers as fast as they are acknowledged, hardly any stream: acknowledgements in a second.
     Publish(Scenario<PublishOptions>),
     /// A steady load for a long time, streams that break off and come back: what grows or gets lost.
@@ -89,6 +98,18 @@ struct EngineArgs {
 }
 
 #[derive(Debug, Args)]
+struct RetentionArgs {
+    /// A tiny run of a few seconds: shows that everything works, its figures mean nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Also writes the figures to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    options: RetentionOptions,
+}
+
+#[derive(Debug, Args)]
 struct ChartArgs {
     /// Files that scenarios wrote with `--json`; those of one scenario share its charts.
     #[arg(required = true, value_name = "FILE")]
@@ -101,6 +122,7 @@ struct ChartArgs {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Engine(args) => measure_engine(args),
+        Command::Retention(args) => measure_retention(args),
         Command::Bare(options) => Ok(bare::serve(&options).map(|()| ExitCode::SUCCESS)?),
         Command::Idle(scenario) => scenario.run(IdleOptions::quick, idle::run, Figures::Idle),
         Command::FanOut(scenario) => scenario.run(FanOutOptions::quick, fan_out::run, Figures::FanOut),
@@ -116,6 +138,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::SlowReaders(scenario) => {
             scenario.run(SlowReadersOptions::quick, slow_readers::run, Figures::SlowReaders)
         }
+        Command::BadPeers(scenario) => scenario.run(BadPeersOptions::quick, bad_peers::run, Figures::BadPeers),
+        Command::StartUp(scenario) => scenario.run(StartUpOptions::quick, start_up::run, Figures::StartUp),
         Command::Publish(scenario) => scenario.run(PublishOptions::quick, publish::run, Figures::Publish),
         Command::Soak(scenario) => scenario.run(SoakOptions::quick, soak::run, Figures::Soak),
         Command::Chart(args) => draw_charts(&args),
@@ -133,6 +157,17 @@ fn measure_engine(args: EngineArgs) -> anyhow::Result<ExitCode> {
         std::fs::write(path, json + "\n").with_context(|| format!("{} could not be written", path.display()))?;
     }
     print!("{}", if args.markdown { table.to_markdown() } else { table.to_string() });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure_retention(args: RetentionArgs) -> anyhow::Result<ExitCode> {
+    let options = if args.quick { args.options.quick() } else { args.options };
+    let table = retention::measure(&options)?;
+    if let Some(path) = &args.json {
+        let json = serde_json::to_string_pretty(&table)?;
+        std::fs::write(path, json + "\n").with_context(|| format!("{} could not be written", path.display()))?;
+    }
+    print!("{table}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::figures::Delivery;
 use crate::machine::Machine;
+use crate::scenario::bad_peers::BadPeersFigures;
 use crate::scenario::burst::BurstFigures;
 use crate::scenario::channels::ChannelsFigures;
 use crate::scenario::fan_out::FanOutFigures;
@@ -16,6 +17,7 @@ use crate::scenario::publish::PublishFigures;
 use crate::scenario::resume_storm::ResumeStormFigures;
 use crate::scenario::slow_readers::SlowReadersFigures;
 use crate::scenario::soak::SoakFigures;
+use crate::scenario::start_up::StartUpFigures;
 use crate::unit::Unit;
 
 mod tree;
@@ -54,6 +56,10 @@ pub enum Figures {
     ResumeStorm(ResumeStormFigures),
     /// Of [`slow_readers`](crate::scenario::slow_readers).
     SlowReaders(SlowReadersFigures),
+    /// Of [`bad_peers`](crate::scenario::bad_peers).
+    BadPeers(BadPeersFigures),
+    /// Of [`start_up`](crate::scenario::start_up).
+    StartUp(StartUpFigures),
     /// Of [`publish`](crate::scenario::publish).
     Publish(PublishFigures),
     /// Of [`soak`](crate::scenario::soak).
@@ -73,7 +79,8 @@ impl Figures {
             Self::FanOut(figures) => vec![figures.delivery],
             Self::Burst(figures) => vec![figures.delivery],
             Self::Channels(figures) => vec![figures.delivery],
-            Self::ManyChannels(_) => vec![],
+            Self::ManyChannels(_) | Self::StartUp(_) => vec![],
+            Self::BadPeers(figures) => vec![figures.delivery],
             Self::Patterns(figures) => vec![figures.fan_out.delivery],
             Self::ResumeStorm(figures) => vec![figures.delivery],
             Self::SlowReaders(figures) => vec![figures.delivery],

@@ -48,6 +48,15 @@ struct Own {
     folder: Arc<TempDir>,
 }
 
+/// How a server is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As an operator does.
+    InOrder,
+    /// By a signal that it never sees.
+    Kill,
+}
+
 impl Server {
     /// Starts a server, with its data in a new folder within `folder`, and waits until it takes connections.
     ///
@@ -87,9 +96,26 @@ impl Server {
     ///
     /// When it isn't ours to stop, or doesn't come back.
     pub fn restart(self) -> Result<Self, MeasureError> {
+        Ok(self.start_after(End::InOrder)?.0)
+    }
+
+    /// Ends it in this way and starts it again on the same data; tells how long the start took.
+    ///
+    /// # Errors
+    ///
+    /// When it isn't ours to stop, or doesn't come back.
+    pub fn start_after(self, end: End) -> Result<(Self, Duration), MeasureError> {
         let Some(mut own) = self.own else { return Err(MeasureError::Unsupported("a restart")) };
-        own.stop()?;
-        start(&own.how, Arc::clone(&own.folder))
+        match end {
+            End::InOrder => own.stop()?,
+            End::Kill => {
+                own.child.kill()?;
+                own.child.wait()?;
+            }
+        }
+        let clock = Clock::default();
+        let server = start(&own.how, Arc::clone(&own.folder))?;
+        Ok((server, clock.now()))
     }
 
     /// Stops it, if it was started here.
@@ -203,7 +229,7 @@ fn await_connections(address: &str, own: &mut Own) -> Result<(), MeasureError> {
 }
 
 /// Bytes of all files in a folder and those within.
-fn folder_bytes(folder: &Path) -> u64 {
+pub(crate) fn folder_bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let bytes = entries.map(|entry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use fanfare_bench::figures::Delivery;
 use fanfare_bench::load::LoadOptions;
 use fanfare_bench::load::publisher::Publisher;
+use fanfare_bench::scenario::bad_peers::{self, BadPeersOptions};
 use fanfare_bench::scenario::burst::{self, BurstOptions};
 use fanfare_bench::scenario::fan_out::{self, FanOutOptions};
 use fanfare_bench::scenario::idle::{self, IdleOptions};
@@ -121,6 +122,19 @@ fn other_scenarios_lose_nothing_or_say_what_they_miss() {
     assert_exact(publish::run(&bare(), &options).unwrap().delivery, 1);
     let options = SlowReadersOptions { streams: 10, slow: 2, stopped: 2, rate: 100.0, duration_s: 1, load: load() };
     assert_exact(slow_readers::run(&bare(), &options).unwrap().delivery, 10);
+    let amounts = BadPeersOptions {
+        streams: 10,
+        slow: 2,
+        stopped: 2,
+        rate: 100.0,
+        calm_s: 1,
+        duration_s: 1,
+        rounds: 2,
+        load: load(),
+    };
+    let figures = bad_peers::run(&bare(), &amounts).unwrap();
+    assert_exact(figures.delivery, 10);
+    assert_eq!(figures.rounds.len(), 2);
     let idle = idle::run(&bare(), &IdleOptions { streams: 50, hold_s: 0, load: load() }).unwrap();
     assert!(idle.cut == 0 && idle.opening.count == 50, "{idle:?}");
 

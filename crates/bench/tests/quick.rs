@@ -1,7 +1,10 @@
 //! The quick run: everything is done once, nothing is lost. No figure is judged here.
 
+#![expect(clippy::panic, reason = "a panic is how a test fails")]
+
 use std::path::PathBuf;
 
+use fanfare_bench::retention::{self, RetentionOptions};
 use fanfare_bench::{Effort, Options, Part, Row, engine};
 
 fn assert_worked(row: &Row) {
@@ -26,4 +29,25 @@ fn a_quick_run_does_all_the_work_and_loses_nothing() {
     assert_eq!(markdown.lines().count(), table.rows.len() + 2, "{markdown}");
     let json = serde_json::to_value(&table).unwrap();
     assert_eq!(json["rows"].as_array().map(Vec::len), Some(table.rows.len()));
+}
+
+#[test]
+fn a_quick_run_of_retention_removes_what_is_beyond_limits_and_only_that() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let options = RetentionOptions {
+        channels: vec![2],
+        publishers: 4,
+        bytes: 300,
+        disk_max_mib: 64,
+        count_max: 20,
+        duration_s: 1,
+        warm_up_s: 0,
+        rounds: 1,
+        folder,
+    };
+    let table = retention::measure(&options).unwrap();
+    let [without, disk, count] = &table.rows[..] else { panic!("{table}") };
+    assert!(without.removed < 1.0 && without.events_per_s > 0.0, "{table}");
+    assert!(disk.removed < 1.0, "a second doesn't fill 64 MiB: {table}");
+    assert!(count.removed >= 1.0, "{table}");
 }

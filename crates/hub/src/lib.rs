@@ -59,6 +59,7 @@ mod mailbox;
 pub mod notice;
 mod oldest;
 mod outlet;
+mod pace;
 pub mod pattern;
 mod pattern_index;
 mod portion;

@@ -81,6 +81,10 @@ pub const DISK_RESERVE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// The least disk limit (64 MiB): below it there would be no history to speak of beside the journal.
 pub const DISK_BYTES_MAX_MIN: u64 = in_tests(1, 64) as u64 * 1024 * 1024;
 
+/// Bytes of the oldest events that are removed in one step while the disk is full (32 MiB): what the removal itself writes,
+/// about a third of small events, must fit in the reserve until their files are dropped.
+pub const REMOVE_BYTES_FULL: u64 = 32 * 1024 * 1024;
+
 /// What must be there to be given back to the disk before a table is written anew for it (16 MiB).
 pub const RECLAIM_BYTES_MIN: u64 = in_tests(1, 16) as u64 * 1024 * 1024;
 
@@ -162,8 +166,16 @@ pub const STORE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Channels whose state the writer keeps in memory; the ones longest unused are read from the store again.
 pub const ACTIVE_CHANNELS_MAX: usize = 100_000;
 
-/// Index entries that retention removes in one step between two commits, so that publishers never wait for a sweep.
-pub const TRIM_ENTRIES_MAX: usize = 4_096;
+/// Index entries that retention removes in one step while nobody publishes: some milliseconds, for which whoever publishes
+/// next may have to wait.
+pub const TRIM_ENTRIES_MAX: usize = 1_024;
 
-/// Due entries that one sweep takes up, for the same reason.
+/// The least that a commit of events removes, if there is so much to remove. A larger commit removes twice what it appends,
+/// so that removing keeps up with publishing, and publishers wait for it no longer than for what they publish.
+pub const TRIM_ENTRIES_MIN: usize = 64;
+
+/// Index entries that may be condemned and not removed yet before the disk limit condemns further ones (some 3 MB).
+pub const CONDEMNED_MAX: usize = 65_536;
+
+/// Due entries that one sweep takes up, so that publishers never wait long for it.
 pub const SWEEP_ENTRIES_MAX: usize = 1_024;

@@ -4,12 +4,12 @@
 //! Floors move as with any other retention: durably, before what lies below them is removed, so whoever needed the events
 //! is told of the gap. Whether the limit is reached is not known here; [`disk_limit`](crate::disk_limit) decides.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::ops::Bound;
 
 use crate::channel::ChannelName;
 use crate::directory::position_of_key;
-use crate::limits::TRIM_ENTRIES_MAX;
+use crate::pace::Pace;
 use crate::position::Position;
 use crate::record::Record;
 use crate::store::{Order, StoreError, Table};
@@ -36,27 +36,35 @@ impl Writer {
         self.oldest.wanted
     }
 
-    /// Moves floors over the oldest events, as far as one step goes. Returns whether there is more to do.
-    pub(crate) fn condemn_oldest(&mut self) -> Result<bool, StoreError> {
-        if self.oldest.wanted == 0 {
-            return Ok(false);
+    /// Moves floors over the oldest events, at this pace. Where records are damaged, their index entries stay, below the
+    /// floor, until their channel is read anew.
+    pub(crate) fn condemn_oldest(&mut self, pace: Pace) -> Result<(), StoreError> {
+        if self.oldest.wanted == 0 || self.retention.has_enough() {
+            return Ok(());
         }
         let tiers = self.tiers.clone();
         // What was removed before lies at the table's front until it is compacted.
         let range = (Bound::Excluded(self.oldest.upto.to_key().to_vec()), Bound::Unbounded);
         let mut scan = tiers.scan(Tier::Durable, Table::Log, range, Order::Ascending);
-        let mut floors: BTreeMap<ChannelName, Position> = BTreeMap::new();
-        let mut looked_at = 0;
-        while self.oldest.wanted > 0 && looked_at < TRIM_ENTRIES_MAX {
+        let mut floors: HashMap<ChannelName, Position> = HashMap::new();
+        let mut left = pace.entries();
+        while self.oldest.wanted > 0 && left > 0 {
             let Some((key, value)) = scan.next().transpose()? else {
                 // Nothing is left but what comes later.
                 self.oldest.wanted = 0;
                 break;
             };
-            looked_at += 1;
-            let Some(position) = position_of_key(&key) else { continue };
+            let Some(position) = position_of_key(&key) else {
+                left -= 1;
+                continue;
+            };
             self.oldest.upto = position;
-            let Ok(record) = Record::decode(&value, position) else { continue };
+            let Ok(record) = Record::decode(&value, position) else {
+                left -= 1;
+                continue;
+            };
+            let (bytes, shared) = (value.len() as u64, record.channels.len() > 1);
+            left = left.saturating_sub(record.channels.len());
             let mut is_kept = false;
             for name in record.channels {
                 let channel = match self.directory.channel(&name, &self.rules, &tiers) {
@@ -68,10 +76,12 @@ impl Writer {
                     channel => channel?,
                 };
                 is_kept |= position > channel.clean.max(channel.row.floor);
-                floors.insert(name, position);
+                if position > channel.clean && floors.insert(name, position) != Some(position) {
+                    self.retention.doom_oldest(channel, position, (bytes, shared));
+                }
             }
             if is_kept {
-                self.oldest.wanted = self.oldest.wanted.saturating_sub(value.len() as u64);
+                self.oldest.wanted = self.oldest.wanted.saturating_sub(bytes);
             }
         }
         for (name, floor) in floors {
@@ -79,7 +89,7 @@ impl Writer {
             self.retention.condemn_oldest(&name, channel, floor, &tiers)?;
         }
         self.retention.mark_oldest(self.oldest.upto);
-        Ok(self.oldest.wanted > 0)
+        Ok(())
     }
 }
 
@@ -93,6 +103,7 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::draft::{Draft, Publisher};
     use crate::event::Event;
+    use crate::limits::TRIM_ENTRIES_MIN;
     use crate::position::Position;
     use crate::rule::Rules;
     use crate::space::Space;
@@ -123,6 +134,27 @@ mod tests {
     fn records(store: &MemoryStore) -> Vec<(Position, u64)> {
         let pairs = store.scan(Table::Log, keys_with_prefix(b""), Order::Ascending).map(Result::unwrap);
         pairs.map(|(key, value)| (Position::from_key(key.as_ref().try_into().unwrap()), value.len() as u64)).collect()
+    }
+
+    fn publish(writer: &mut Writer, channel: usize) {
+        let draft = Draft::new(vec![name(channel)], Event::text("x"), Publisher::Anyone).unwrap();
+        assert!(writer.append(vec![Group { drafts: vec![draft], atomic: false }])[0][0].is_ok());
+    }
+
+    #[test]
+    fn publishing_alone_removes_more_than_it_appends_and_never_much_at_once() {
+        let store = Arc::new(MemoryStore::default());
+        let mut writer = open(&store);
+        (0..1_000).for_each(|at| publish(&mut writer, at % 5));
+        writer.want_oldest(u64::MAX);
+        let mut kept = records(&store).len();
+        for _ in 0..50 {
+            publish(&mut writer, 0);
+            let now = records(&store).len();
+            assert!(now + TRIM_ENTRIES_MIN > kept && now <= kept + 1, "from {kept} to {now}");
+            kept = now;
+        }
+        assert!(kept <= 50, "what was there before is gone, {kept} are left");
     }
 
     proptest! {

@@ -22,7 +22,7 @@ use crate::directory::{ChannelRow, index_key, position_of_key};
 use crate::disk_limit::{DiskLimit, Measure, Step};
 use crate::hub::Shared;
 use crate::keeper::{self, KeeperStop};
-use crate::limits::{RECLAIM_BYTES_MIN, TRIM_ENTRIES_MAX};
+use crate::limits::{RECLAIM_BYTES_MIN, REMOVE_BYTES_FULL, TRIM_ENTRIES_MAX};
 use crate::position::Position;
 use crate::record::Record;
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table};
@@ -126,6 +126,8 @@ impl Reclaimer {
         match self.limit.step(measure) {
             Step::Reclaim => self.reclaim(hub, PART_OTHERWISE),
             Step::Remove(bytes) => {
+                // The marks come before the files go.
+                let bytes = if hub.space.is_full() { bytes.min(REMOVE_BYTES_FULL) } else { bytes };
                 self.asked = bytes;
                 hub.log.remove_oldest(bytes);
                 Ok(())

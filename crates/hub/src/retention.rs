@@ -12,7 +12,8 @@ use bytes::Bytes;
 use crate::channel::ChannelName;
 use crate::directory::{Channel, ChannelRow, Directory, IndexEntry, index_key, position_of_key};
 use crate::floors::Floors;
-use crate::limits::TRIM_ENTRIES_MAX;
+use crate::limits::CONDEMNED_MAX;
+use crate::pace::Pace;
 use crate::position::Position;
 use crate::record::Record;
 use crate::rule::{HistoryLimits, Rules};
@@ -136,16 +137,16 @@ impl Retention {
         !self.queue.is_empty()
     }
 
-    /// Decides on new floors for queued channels, as far as one step goes.
+    /// Decides on new floors for queued channels, at this pace.
     /// What is committed must be in the stores already.
     pub(crate) fn step(
         &mut self,
         directory: &mut Directory,
         rules: &Rules,
         tiers: &Tiers,
-        now_ms: u64,
+        (now_ms, pace): (u64, Pace),
     ) -> Result<(), StoreError> {
-        let mut budget = TRIM_ENTRIES_MAX;
+        let mut budget = pace.entries();
         while budget > 0
             && let Some(name) = self.queue.pop_front()
         {
@@ -179,6 +180,9 @@ impl Retention {
         for tier in Tier::ALL {
             let known = doomed.iter().filter(|doomed| doomed.tier == tier).map(|doomed| doomed.position).max();
             let from = known.unwrap_or(channel.clean);
+            if from >= floor || !channel.tally(tier).has_row {
+                continue;
+            }
             for entry in entries_after(channel.row.id, from, tier, tiers) {
                 let (position, entry) = entry?;
                 if position > floor {
@@ -196,7 +200,23 @@ impl Retention {
         Ok(count)
     }
 
-    /// Has a channel's floor moved to where the hub's oldest events are condemned.
+    /// Has an event of a channel go that is among the hub's oldest, as its record tells. Records say all that there is to
+    /// know, so no index is read for it: that would be a search for each channel. The channel's floor is moved later, by
+    /// [`Retention::condemn_oldest`].
+    pub(crate) fn doom_oldest(&mut self, channel: &mut Channel, position: Position, (bytes, shared): (u64, bool)) {
+        self.condemned += 1;
+        self.waiting.push(Doomed { tier: Tier::Durable, channel: channel.row.id, position, shared, bytes });
+        // Below the floor it may be gone already.
+        if position > channel.row.floor {
+            self.removed.by_disk += 1;
+            // Too little where events in between had run out of time. Then the channel is trimmed too early, which sets it
+            // right.
+            let tally = channel.tally(Tier::Durable);
+            tally.first = (tally.first.0 + 1, tally.first.1 + bytes);
+        }
+    }
+
+    /// Has a channel's floor moved to where the hub's oldest events are condemned. Those on disk are known already.
     pub(crate) fn condemn_oldest(
         &mut self,
         name: &ChannelName,
@@ -204,8 +224,30 @@ impl Retention {
         floor: Position,
         tiers: &Tiers,
     ) -> Result<(), StoreError> {
-        self.removed.by_disk += self.condemn(name, channel, floor, Vec::new(), tiers)?;
+        if floor <= channel.clean {
+            return Ok(());
+        }
+        if channel.tally(Tier::Memory).has_row {
+            for entry in entries_after(channel.row.id, channel.clean, Tier::Memory, tiers) {
+                let (position, entry) = entry?;
+                if position > floor {
+                    break;
+                }
+                self.removed.by_disk += 1;
+                self.condemned += 1;
+                self.waiting.push(Doomed::of(Tier::Memory, channel.row.id, position, entry));
+                channel.tally(Tier::Memory).first = (entry.number + 1, entry.bytes_before + entry.bytes);
+            }
+        }
+        channel.clean = floor;
+        self.floors_waiting.push((name.clone(), floor));
         Ok(())
+    }
+
+    /// Whether so much is condemned and not removed yet that the hub's oldest events can wait. Only they are as many as one
+    /// likes; what is beyond channels' limits is no more than was appended.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.waiting.len() + self.ready.len() >= CONDEMNED_MAX
     }
 
     /// Takes note that everything up to here is condemned, in all channels.
@@ -220,8 +262,8 @@ impl Retention {
     }
 
     /// Adds to the batches what any commit should carry: removals below durable floors. Returns how many these are.
-    pub(crate) fn fill(&mut self, batches: &mut [Batch; 2], tiers: &Tiers) -> Result<usize, StoreError> {
-        let count = self.ready.len().min(TRIM_ENTRIES_MAX);
+    pub(crate) fn fill(&mut self, batches: &mut [Batch; 2], tiers: &Tiers, pace: Pace) -> Result<usize, StoreError> {
+        let count = self.ready.len().min(pace.entries());
         for doomed in self.ready.range(..count) {
             remove(*doomed, doomed.tier.of_pair(batches), tiers)?;
         }
@@ -367,6 +409,9 @@ fn beyond_limits(channel: &mut Channel, tiers: &Tiers, now_ms: u64, budget: usiz
     let mut doomed = Vec::new();
     for tier in Tier::ALL {
         let tally = channel.tally(tier);
+        if !tally.has_row {
+            continue;
+        }
         for entry in entries_after(id, clean, tier, tiers).take(budget.saturating_sub(doomed.len())) {
             let (position, entry) = entry?;
             // The entry itself says how many there are from it on, whatever was removed before it.

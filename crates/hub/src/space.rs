@@ -139,6 +139,12 @@ impl Space {
         self.full.load(Ordering::Acquire)
     }
 
+    /// Whether so little of the reserve is left that what can wait has to: removing takes room before it gives any back, and
+    /// the store needs the rest for its own work.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.free().is_some_and(|free| free < self.reserve() / 2)
+    }
+
     /// What the next commit may add. It holds for the whole commit, whatever a look finds meanwhile.
     pub(crate) fn room(&self) -> Room {
         if self.is_full() {

@@ -8,16 +8,17 @@ use crate::channel::ChannelName;
 use crate::due::Due;
 use crate::idempotency::{Published, readable};
 use crate::limits::{SWEEP_ENTRIES_MAX, WINDOW_AGE_MAX};
+use crate::pace::Pace;
 use crate::retention::{entries_after, is_over};
 use crate::store::{Batch, Order, Persist, StoreError, Table};
 use crate::tier::Tier;
 use crate::writer::{Commit, State, Writer};
 
 impl Writer {
-    /// Whether floors wait to be made durable, or entries to be removed. The next commits take them along; on an idle hub
+    /// Whether floors wait to be moved or made durable, or entries to be removed. The next commits take them along; on an idle hub
     /// sweeps do.
     pub(crate) fn has_removals(&self) -> bool {
-        self.state == State::Open && self.retention.has_work()
+        self.state == State::Open && (self.retention.has_work() || self.oldest_wanted() > 0)
     }
 
     /// Looks at what is due, trims, and makes floors durable that no publish took along. To be called about once a
@@ -47,12 +48,13 @@ impl Writer {
             commit.synced = true;
         }
         self.learn_rules();
-        let mut more = self.review.step(now_ms, &self.rules, &mut commit.batches, &self.tiers)?;
-        for tier in Tier::ALL {
-            more |= self.take_due(tier, now_ms, commit.batch(tier))?;
+        let mut more = self.take_due(Tier::Memory, now_ms, commit.batch(Tier::Memory))?;
+        if !self.space.is_scarce() {
+            more |= self.review.step(now_ms, &self.rules, &mut commit.batches, &self.tiers)?;
+            more |= self.take_due(Tier::Durable, now_ms, commit.batch(Tier::Durable))?;
         }
-        self.trim()?;
-        more |= self.condemn_oldest()?;
+        self.trim(Pace::AT_REST)?;
+        self.condemn_oldest(Pace::AT_REST)?;
         commit.synced |= self.retention.has_floors();
         self.commit(commit)?;
         Ok(more)
@@ -135,5 +137,51 @@ impl Writer {
         };
         Due::Channel(name.clone()).put(again_ms, batch);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::channel::ChannelName;
+    use crate::clock::ManualClock;
+    use crate::draft::{Draft, Publisher};
+    use crate::event::Event;
+    use crate::limits::DISK_RESERVE_BYTES_MIN;
+    use crate::rule::Rules;
+    use crate::space::Space;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Order, Store, Table, keys_with_prefix};
+    use crate::writer::{Group, Writer, WriterParts};
+
+    #[test]
+    fn what_is_due_on_disk_waits_while_half_of_the_reserve_is_gone() {
+        let store = Arc::new(MemoryStore::default());
+        store.limit_room(Some(10 * DISK_RESERVE_BYTES_MIN));
+        let space = Arc::new(Space::open(store.clone(), Some(DISK_RESERVE_BYTES_MIN), None).unwrap());
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let mut writer = Writer::open(WriterParts {
+            space: space.clone(),
+            store: store.clone(),
+            rules: Arc::new(Rules::default()),
+            clock: clock.clone(),
+            random: Box::new(|| 7),
+            window_bytes: 0,
+            channels_max: 3,
+            cursor_age_max: crate::limits::CURSOR_AGE_MAX,
+        })
+        .unwrap();
+        let event = Event::text("x").ttl(Duration::from_secs(1));
+        let draft = Draft::new(vec![ChannelName::new("c").unwrap()], event, Publisher::Anyone).unwrap();
+        assert!(writer.append(vec![Group { drafts: vec![draft], atomic: false }])[0][0].is_ok());
+        clock.advance(Duration::from_secs(2));
+        for (free, kept) in [(DISK_RESERVE_BYTES_MIN / 2 - 1, 1), (DISK_RESERVE_BYTES_MIN, 0)] {
+            store.limit_room(Some(free));
+            space.look();
+            while writer.sweep() || writer.has_removals() {}
+            assert_eq!(store.scan(Table::Log, keys_with_prefix(b""), Order::Ascending).count(), kept, "{free} free");
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::horizon::Horizon;
 use crate::idempotency::{Pending, Published, Verdict, store_key};
 use crate::limits::IDEMPOTENCY_WINDOW;
 use crate::oldest::Oldest;
+use crate::pace::Pace;
 use crate::position::Position;
 use crate::record::Record;
 use crate::reopening::{self, Doubtful};
@@ -263,8 +264,10 @@ impl Writer {
         for group in groups {
             outcomes.push(self.place_group(group, &mut commit)?);
         }
+        let pace = Pace::of(&commit);
         self.commit(commit)?;
-        if let Err(error) = self.trim() {
+        // Floors go with the next commit, so publishers wait for no further sync.
+        if let Err(error) = self.trim(pace).and_then(|()| self.condemn_oldest(pace)) {
             // What was appended is there all the same.
             self.fail(&error);
         }
@@ -273,7 +276,8 @@ impl Writer {
 
     /// Makes a commit, releases its entries.
     pub(crate) fn commit(&mut self, mut commit: Commit) -> Result<(), StoreError> {
-        let removals = self.retention.fill(&mut commit.batches, &self.tiers)?;
+        let pace = Pace::of(&commit);
+        let removals = self.retention.fill(&mut commit.batches, &self.tiers, pace)?;
         if commit.synced && self.retention.has_floors() {
             let moved = self.next_position()?;
             let Self { retention, directory, rules, tiers, .. } = self;
@@ -304,12 +308,12 @@ impl Writer {
     }
 
     /// Moves the floors of channels that are beyond their limits.
-    pub(crate) fn trim(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn trim(&mut self, pace: Pace) -> Result<(), StoreError> {
         if !self.retention.has_queue() {
             return Ok(());
         }
         let now_ms = self.now_ms();
-        self.retention.step(&mut self.directory, &self.rules, &self.tiers, now_ms)
+        self.retention.step(&mut self.directory, &self.rules, &self.tiers, (now_ms, pace))
     }
 
     /// Now, but never before the last event.

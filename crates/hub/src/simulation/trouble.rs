@@ -80,6 +80,9 @@ impl World {
 
     /// What was due is looked at in the end, also if the sweep that took it up first came to nothing.
     pub(super) fn check_due(&mut self) {
+        // While the reserve is nearly used up, what is due on disk waits.
+        self.disk.limit_room(None);
+        self.writer.space.look();
         while self.writer.sweep() {}
         // What a review of the rules has made due at once.
         self.writer.sweep();

@@ -1,4 +1,4 @@
-//! What is done about a journal that is damaged in its midst or lost, and about files that all hangs on.
+//! What is done about a journal that is damaged in its midst, lost, or whose files are missing.
 
 use std::fs;
 
@@ -79,33 +79,6 @@ async fn a_folder_without_a_file_that_all_hangs_on_is_refused_by_name_and_left_a
         assert!(why.contains("restore the last backup"), "{why}");
         assert_eq!(files(folder.path()), before, "{name}: nothing was removed");
     }
-}
-
-#[tokio::test]
-async fn a_damaged_version_is_put_right_and_another_one_is_refused() {
-    let story = Story::new(20).await;
-    for damaged in [&b""[..], b"FJL", b"FJM\x03", b"\0\0\0\0"] {
-        let folder = story.copy();
-        fs::write(folder.path().join("version"), damaged).unwrap();
-        let told = read(folder.path()).await.unwrap();
-        assert_eq!((told.events.len(), told.gaps.len()), (story.events.len(), 0), "{damaged:?}");
-        assert_eq!(fs::read(folder.path().join("version")).unwrap(), b"FJL\x03");
-    }
-    for other in [&b"FJL\x02"[..], b"FJL\x04"] {
-        let folder = story.copy();
-        fs::write(folder.path().join("version"), other).unwrap();
-        assert!(read(folder.path()).await.is_err(), "{other:?}");
-        assert_eq!(fs::read(folder.path().join("version")).unwrap(), other, "it is left as it is");
-    }
-}
-
-#[tokio::test]
-async fn a_damaged_file_of_a_table_is_refused_with_the_tables_name() {
-    let story = Story::new(20).await;
-    let folder = story.copy();
-    fs::write(folder.path().join("keyspaces/2/current"), b"short").unwrap();
-    let why = read(folder.path()).await.err().expect("it is refused");
-    assert!(why.contains("`keyspaces/2/current` (of its table `by_channel`) is damaged"), "{why}");
 }
 
 #[tokio::test]

@@ -2,21 +2,14 @@
 //!
 //! Where such a file is missing, the engine takes what belongs to it for something half made, and removes it. Here that is
 //! an error with a name. Versions of a table (its manifest, which says what its files are) have a checksum that the engine
-//! doesn't look at; a single flipped bit of one is put right by it. The folder's own version is four known bytes.
+//! doesn't look at; a single flipped bit of one is put right by it.
 
 use std::fs::{self, File};
 use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::store::{StoreError, Table};
-
-/// The file that says which engine wrote the folder, and what is in it.
-const VERSION_FILE: &str = "version";
-const VERSION: &[u8] = b"FJL\x03";
-
-/// What every version begins with.
-const MAGIC: &[u8] = b"FJL";
+use crate::store::StoreError;
 
 /// The longest version that is tried to be put right; a longer one takes seconds.
 const MENDED_BYTES_MAX: usize = 64 * 1024;
@@ -31,24 +24,13 @@ pub(crate) fn look_at(folder: &Path) -> Result<(), StoreError> {
     let Ok(list) = fs::read_dir(&tables) else { return Ok(()) };
     let mut paths: Vec<_> = list.filter_map(|file| Some(file.ok()?.path())).filter(|path| path.is_dir()).collect();
     paths.sort();
-    if !paths.is_empty() && !folder.join(VERSION_FILE).exists() {
+    if !paths.is_empty() && !folder.join("version").exists() {
         return Err(missing("`version`"));
     }
-    for path in &paths {
-        look_at_table(path)?;
+    for path in paths {
+        look_at_table(&path)?;
     }
-    if paths.is_empty() { Ok(()) } else { look_at_version(folder) }
-}
-
-/// Puts right what the folder's version is, where it says none. One that is another is not touched: a newer engine may have
-/// written it.
-fn look_at_version(folder: &Path) -> Result<(), StoreError> {
-    let Ok(bytes) = fs::read(folder.join(VERSION_FILE)) else { return Ok(()) };
-    if bytes.starts_with(MAGIC) && bytes.len() > MAGIC.len() {
-        return Ok(());
-    }
-    tracing::error!("the folder's file `version` is damaged and put right");
-    write(folder, VERSION_FILE, VERSION)
+    Ok(())
 }
 
 fn missing(what: &str) -> StoreError {
@@ -58,11 +40,7 @@ fn missing(what: &str) -> StoreError {
 /// Looks at the files of one table.
 fn look_at_table(path: &Path) -> Result<(), StoreError> {
     let table = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // The engine counts tables from one, in the order in which they are made; its own is 0.
-    let of = |number: usize| Table::ALL.get(number.checked_sub(1)?);
-    let whose =
-        table.parse().ok().and_then(of).map_or_else(String::new, |of| format!(" (of its table `{}`)", of.as_str()));
-    let name = |file: &str| format!("`keyspaces/{table}/{file}`{whose}");
+    let name = |file: &str| format!("`keyspaces/{table}/{file}`");
     let has_data = fs::read_dir(path.join("tables")).is_ok_and(|mut files| files.next().is_some());
     let read = |file: &str| fs::read(path.join(file)).ok();
     let Some(current) = read("current") else {
@@ -93,7 +71,7 @@ fn look_at_table(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Writes a file in a folder whole, or not at all.
+/// Writes a file of a table whole, or not at all.
 fn write(path: &Path, file: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let beside = path.join("mended");
     let write = || -> std::io::Result<()> {
