@@ -40,8 +40,8 @@ impl Kind {
 /// A port that nobody listens on, below those that outgoing connections are given.
 pub(super) fn free_port() -> u16 {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    // Other test processes begin elsewhere.
-    let next = NEXT.get_or_init(|| AtomicU16::new(20_000 + (std::process::id() % 12_000) as u16));
+    // Test processes that run at the same time have numbers that are close; each has its own run of ports.
+    let next = NEXT.get_or_init(|| AtomicU16::new((std::process::id() % (12_000 / 16)) as u16 * 16));
     loop {
         let port = 20_000 + next.fetch_add(1, Ordering::Relaxed) % 12_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
