@@ -278,8 +278,8 @@ impl Hub {
         }
     }
 
-    /// Gives the space of removed events back to the file system, all of it. Done by itself as it is worth it, without
-    /// holding anybody up; this may take a while, and publishers may have to wait.
+    /// Gives the space of removed events back to the file system, all of it. Done by itself as it is worth it, for
+    /// tables that are small enough; this may take a while, and publishers may have to wait.
     ///
     /// # Errors
     ///

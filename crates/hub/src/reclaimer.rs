@@ -7,11 +7,11 @@
 //! which nothing is kept are dropped as they are. What is reckoned are records before compression, so it is rather too
 //! much; at the start it is told from the marks that the tables have.
 //!
-//! Rewriting goes in steps that hold up nobody ([`Store::reclaim_table`]), as far as those get. What they leave is done by
-//! writing the table anew at once, which the store's own compactions have to wait for: only small tables while the hub is at
-//! work, larger ones when it is idle. Still larger ones keep what is left, until there is more of it.
+//! While a table is written anew, the store's own compactions of it wait, and in the end publishers would. So that is done
+//! only with tables of a size that takes a second or two, and larger ones when the hub is idle. Still larger ones are left
+//! to the store's own compactions.
 //!
-//! This may take minutes with a large store, so it has a thread of its own: looking at the disk's room and sweeping
+//! This may take a while, so it has a thread of its own: looking at the disk's room and sweeping
 //! must not wait for it.
 
 use std::ops::Bound;
@@ -48,9 +48,6 @@ const WHOLE_AT_WORK: u64 = 128 * 1024 * 1024;
 
 /// The same on an idle hub: some ten seconds.
 const WHOLE_IDLE: u64 = 1024 * 1024 * 1024;
-
-/// Bytes that a step writes at most before it removes what it read.
-const STEP_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// What the thread knows from one look to the next.
 #[derive(Debug, Default)]
@@ -119,8 +116,12 @@ impl Reclaimer {
         };
         let measure = Measure {
             bytes: log_bytes + row_bytes,
-            // Without room for rewriting, only removing helps.
-            reclaimable: if has_room { worth(PART_OTHERWISE) } else { 0 },
+            // Without room for rewriting, or with too much to write, only removing helps.
+            reclaimable: if has_room && log_bytes.max(row_bytes) <= self.whole_max() {
+                worth(PART_OTHERWISE)
+            } else {
+                0
+            },
             is_busy: hub.log.is_removing_oldest(),
         };
         match self.limit.step(measure) {
@@ -134,7 +135,7 @@ impl Reclaimer {
             }
             Step::Rest => {
                 let part = if self.is_idle() { PART_OTHERWISE } else { PART_AT_WORK };
-                if has_room && worth(part) >= RECLAIM_BYTES_MIN { self.reclaim(hub, part) } else { Ok(()) }
+                if worth(part) >= RECLAIM_BYTES_MIN { self.reclaim(hub, part) } else { Ok(()) }
             }
         }
     }
@@ -142,6 +143,11 @@ impl Reclaimer {
     /// Whether nothing new has come for a while.
     fn is_idle(&self) -> bool {
         self.idle >= IDLE_LOOKS
+    }
+
+    /// The largest table that may be written anew now, in bytes.
+    fn whole_max(&self) -> u64 {
+        if self.is_idle() { WHOLE_IDLE } else { WHOLE_AT_WORK }
     }
 
     /// Takes over what an earlier process has left to be given back.
@@ -192,21 +198,22 @@ impl Reclaimer {
     fn reclaim(&mut self, hub: &Shared, part: u64) -> Result<(), StoreError> {
         let store = &*hub.store;
         let is_worth = |garbage: u64, bytes: Option<u64>| bytes.is_some_and(|bytes| garbage >= (bytes / part).max(1));
-        let whole_max = if self.is_idle() { WHOLE_IDLE } else { WHOLE_AT_WORK };
+        let fits = |bytes: Option<u64>| bytes.is_some_and(|bytes| bytes <= self.whole_max() && has_room(hub, bytes));
+        let (log_fits, rows_fit) = (fits(store.table_bytes(Table::Log)), fits(row_bytes(store)));
         if is_worth(self.log, store.table_bytes(Table::Log)) {
             let gone = below_first_kept(&hub.history.tiers, self.dropped)?;
             if gone > self.dropped {
                 let freed = self.drop_front(hub, gone)?;
                 self.log = self.log.saturating_sub(freed);
             }
-            if is_worth(self.log, store.table_bytes(Table::Log)) && rewrite(hub, Table::Log, whole_max)? {
+            if log_fits && is_worth(self.log, store.table_bytes(Table::Log)) && rewrite(hub, Table::Log)? {
                 self.log = 0;
             }
         }
-        if is_worth(self.rows, row_bytes(store)) {
+        if rows_fit && is_worth(self.rows, row_bytes(store)) {
             let mut all = true;
             for table in ROWS {
-                all &= rewrite(hub, table, whole_max)?;
+                all &= rewrite(hub, table)?;
             }
             if all {
                 self.rows = 0;
@@ -248,18 +255,17 @@ fn is_kept(store: &dyn Store, position: Position, record: &Record) -> Result<boo
 }
 
 /// Gives back what a table has to give. Returns whether it came to its end, so that nothing of worth is left.
-fn rewrite(hub: &Shared, table: Table, whole_max: u64) -> Result<bool, StoreError> {
+fn rewrite(hub: &Shared, table: Table) -> Result<bool, StoreError> {
     let bytes = hub.store.table_bytes(table).ok_or(StoreError::Reopening)?;
     let go_on = || !hub.keeper.is_told() && has_room(hub, bytes);
-    let done = hub.store.reclaim_table(table, whole_max, &go_on)?;
+    let done = hub.store.reclaim_table(table, &go_on)?;
     let bytes_now = hub.store.table_bytes(table);
     tracing::debug!(table = table.as_str(), bytes, bytes_now, done, "a table was rewritten");
     Ok(done)
 }
 
-/// Whether there is room for what a step, or a table of so many bytes, writes before anything goes: the disk must not run
-/// full of it.
+/// Whether there is room for a table of so many bytes to be written anew before it goes: the disk must not run full of it.
 fn has_room(hub: &Shared, bytes: u64) -> bool {
-    let needed = bytes.min(STEP_BYTES_MAX).saturating_add(hub.space.reserve() / 2);
+    let needed = bytes.saturating_add(hub.space.reserve() / 2);
     hub.store.disk_room().is_ok_and(|room| room.free >= needed)
 }

@@ -280,16 +280,15 @@ pub trait Store: Send + Sync + 'static {
         Some(0)
     }
 
-    /// Gives the space of removed keys of one table back to the file system, in steps that hold up no commit. Before each of
-    /// them `go_on` is asked. What steps can't do is done by writing the table anew at once, if it has no more than
-    /// `whole_max` bytes; commits may have to wait for that. Returns whether it came to its end, with whatever could be
-    /// given back.
+    /// Gives the space of removed keys of one table back to the file system, by writing it anew: it may take as much room
+    /// again until it is done, and commits may have to wait if it takes long. Before it begins `go_on` is asked. Returns
+    /// whether it came to its end.
     ///
     /// # Errors
     ///
     /// When the store failed.
-    fn reclaim_table(&self, table: Table, whole_max: u64, go_on: &dyn Fn() -> bool) -> Result<bool, StoreError> {
-        let _ = (table, whole_max);
+    fn reclaim_table(&self, table: Table, go_on: &dyn Fn() -> bool) -> Result<bool, StoreError> {
+        let _ = table;
         Ok(go_on())
     }
 

@@ -184,7 +184,7 @@ async fn what_comes_back_when_the_front_is_dropped_is_removed_again() {
     stop_reclaimer(&hub).await;
     let count = || store.scan(Table::Log, keys_with_prefix(b""), Order::Ascending).count();
     // All in one file, which stays; what marks the oldest as removed in another one, which goes.
-    assert!(store.reclaim_table(Table::Log, u64::MAX, &|| true).unwrap());
+    assert!(store.reclaim_table(Table::Log, &|| true).unwrap());
     hub.0.log.remove_oldest(50 * 100);
     while count() == 100 || hub.0.log.is_removing_oldest() {
         tokio::time::sleep(Duration::from_millis(5)).await;

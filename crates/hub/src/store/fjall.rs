@@ -55,6 +55,11 @@ const SEALED_MAX: usize = 3;
 /// Runs of young tables, per table, at which a commit waits for compaction. The engine itself waits at 30, in the same way.
 const RUNS_MAX: usize = 28;
 
+/// Threads that flush and compact. The first of several compacts nothing: with only one, a compaction would keep memory from
+/// being written to files, and so publishers waiting. With more than two, compactions at the same time may leave
+/// overlapping files on a level, which the engine doesn't expect: see [`rewrite`].
+const WORKERS: usize = 2;
+
 /// The store in a folder on disk.
 ///
 /// Once a write has failed, the engine takes no further ones. Then everything that it has open is let go of, and the
@@ -67,9 +72,9 @@ pub struct FjallStore {
     back: Condvar,
     /// Disconnected once the last user of what was open has let go of it. Held while it is reopened.
     released: Mutex<Receiver<()>>,
-    /// Held by whoever compacts beside the engine, for a step, and by whoever reopens.
+    /// Held by whoever writes a table anew, and by whoever reopens.
     stepping: Mutex<()>,
-    /// Whether reopening waits, and so nobody is to begin a step.
+    /// Whether reopening waits, and so nobody is to begin with a table.
     leave: AtomicBool,
 }
 
@@ -194,7 +199,7 @@ impl Opened {
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES_MAX)
             .max_cached_files(Some(FILES_MAX))
-            .worker_threads(workers());
+            .worker_threads(WORKERS);
         // The engine takes some of its files for good, and panics where they are not.
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.open()));
         let db = opened.unwrap_or(Err(fjall::Error::Unrecoverable)).map_err(opening::refused)?;
@@ -250,12 +255,6 @@ impl Opened {
         }
         Ok(())
     }
-}
-
-/// Threads that flush and compact. The first of several compacts nothing: with only one, a compaction would keep memory
-/// from being written to files, and so publishers waiting.
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).clamp(2, 4)
 }
 
 /// How a table is laid out.
@@ -342,7 +341,7 @@ impl Store for FjallStore {
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {
-        Table::ALL.into_iter().try_for_each(|table| self.rewrite_whole(table, &|| true).map(drop))
+        Table::ALL.into_iter().try_for_each(|table| self.rewrite(table, &|| true).map(drop))
     }
 
     fn table_bytes(&self, table: Table) -> Option<u64> {
@@ -353,8 +352,8 @@ impl Store for FjallStore {
         self.dead(table)
     }
 
-    fn reclaim_table(&self, table: Table, whole_max: u64, go_on: &dyn Fn() -> bool) -> Result<bool, StoreError> {
-        self.rewrite(table, whole_max, go_on)
+    fn reclaim_table(&self, table: Table, go_on: &dyn Fn() -> bool) -> Result<bool, StoreError> {
+        self.rewrite(table, go_on)
     }
 
     fn drop_below(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
@@ -368,7 +367,7 @@ impl Store for FjallStore {
 
     fn reopen(&self) -> Result<(), StoreError> {
         let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
-        // Until the step that is at work has ended, what is open can at least be read.
+        // Until the table that is at work is done, what is open can at least be read.
         self.leave.store(true, Ordering::Release);
         let _stepping = match self.stepping.try_lock() {
             Ok(stepping) => stepping,

@@ -1,4 +1,4 @@
-//! Stores whose files are small, so that a few MB lie on several levels, rewritten while they are used.
+//! Stores whose files are small, rewritten while they are used.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -63,84 +63,26 @@ impl Pair {
         assert_eq!(self.store.scan(Table::Log, ALL, Order::Ascending).count(), model.len());
     }
 
-    /// Has all that is there on the last level, where the engine itself has nothing to do about it.
+    /// Has all that is there in files, without marks.
     fn settle(&self) {
         self.store.wait_for_tables(Table::Log);
-        assert!(self.store.reclaim_table(Table::Log, u64::MAX, &|| true).unwrap());
-    }
-
-    /// What should be kept, in bytes.
-    fn live(&self) -> u64 {
-        self.model.borrow().values().map(|value| value.len() as u64 + 8).sum()
+        assert!(self.store.reclaim_table(Table::Log, &|| true).unwrap());
     }
 }
 
 #[test]
-fn steps_give_back_what_was_removed_while_commits_go_on_between_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let pair = Pair::at(folder.path(), 1);
-    for round in 0..16 {
-        pair.put(round * 1_000..(round + 1) * 1_000, 1_000);
-    }
-    pair.store.wait_for_tables(Table::Log);
-    // Scattered over all of it: of three one is written again, one is removed and one stays.
-    pair.put((0..16_000).filter(|key| key % 3 == 0), 1_000);
-    pair.remove((0..16_000).filter(|key| key % 3 == 1));
-    let before = pair.store.wait_for_tables(Table::Log);
-    let steps = Cell::new(0u64);
-    let go_on = || {
-        steps.set(steps.get() + 1);
-        // Publishers go on, with what is written to files at once.
-        if steps.get().is_multiple_of(2) {
-            pair.put(20_000 + steps.get()..20_001 + steps.get(), 10_000);
-            pair.store.wait_for_tables(Table::Log);
-        }
-        true
-    };
-    assert!(pair.store.reclaim_table(Table::Log, 0, &go_on).unwrap());
-    let after = pair.store.wait_for_tables(Table::Log);
-    assert!(steps.get() > 4, "{} steps", steps.get());
-    assert!(before > 18 * MIB, "{before}");
-    assert!(after < pair.live() * 5 / 4, "{before} bytes before, {after} after, {} live", pair.live());
-    pair.check();
-}
-
-#[test]
-fn what_steps_leave_is_written_anew_at_once_where_the_table_is_small() {
-    let folder = tempfile::tempdir().unwrap();
-    let pair = Pair::at(folder.path(), 2);
-    pair.put(100..1_100, 1_000);
-    pair.settle();
-    // One file with marks from before the first key to behind the last.
-    pair.put([1, 5_000].into_iter(), 10);
-    pair.remove((100..1_100).filter(|key| key % 10 > 0));
-    assert!(pair.store.reclaim_table(Table::Log, 0, &|| true).unwrap());
-    assert!(pair.store.dead_bytes(Table::Log) > Some(0), "the steps were enough, or this test shows nothing");
-    assert!(pair.store.reclaim_table(Table::Log, MIB * 16, &|| true).unwrap());
-    assert_eq!(pair.store.dead_bytes(Table::Log), Some(0));
-    let after = pair.store.table_bytes(Table::Log).unwrap();
-    assert!(after < pair.live() * 3 / 2, "{after} bytes, {} live", pair.live());
-    pair.check();
-}
-
-#[test]
-fn whoever_wants_it_to_stop_waits_for_a_step_at_most() {
+fn whoever_wants_it_to_stop_is_asked_first() {
     let folder = tempfile::tempdir().unwrap();
     let pair = Pair::at(folder.path(), 3);
     pair.put(0..4_000, 1_000);
     pair.settle();
     pair.remove((0..4_000).filter(|key| key % 2 > 0));
-    pair.store.wait_for_tables(Table::Log);
-    let asked = Cell::new(0);
-    let stop = || asked.replace(asked.get() + 1) < 1;
-    assert!(!pair.store.reclaim_table(Table::Log, u64::MAX, &stop).unwrap());
-    assert_eq!(asked.get(), 2, "nothing more was done");
-    assert!(!pair.store.reclaim_table(Table::Log, u64::MAX, &|| false).unwrap());
+    assert!(!pair.store.reclaim_table(Table::Log, &|| false).unwrap());
     pair.check();
 }
 
 #[test]
-fn reopening_waits_for_the_step_at_work_while_everything_can_be_read() {
+fn reopening_waits_for_the_table_at_work_while_everything_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let pair = Pair::at(folder.path(), 4);
     pair.put(0..4_000, 1_000);
@@ -154,12 +96,13 @@ fn reopening_waits_for_the_step_at_work_while_everything_can_be_read() {
         refused.set(refused.get() + 1);
         true
     };
-    // The step that was at work ends; there is none after it.
-    let done = pair.store.reclaim_table(Table::Log, u64::MAX, &go_on).unwrap();
-    assert!(!done && refused.get() == 1, "{refused:?}");
+    // The one that was at work ends; there is none after it.
+    let done = pair.store.reclaim_table(Table::Log, &go_on).unwrap();
+    assert!(done && refused.get() == 1, "{refused:?}");
+    assert!(!pair.store.reclaim_table(Table::Log, &|| true).unwrap());
     pair.store.reopen().unwrap();
     pair.check();
-    assert!(pair.store.reclaim_table(Table::Log, u64::MAX, &|| true).unwrap(), "then it may go on");
+    assert!(pair.store.reclaim_table(Table::Log, &|| true).unwrap(), "then it may go on");
     pair.check();
 }
 
@@ -176,7 +119,7 @@ fn what_can_be_given_back_is_known_after_a_restart() {
     let store = FjallStore::open(folder.path()).unwrap();
     let dead = store.dead_bytes(Table::Log).unwrap();
     assert!((MIB..=3 * MIB).contains(&dead), "{dead}");
-    assert!(store.reclaim_table(Table::Log, u64::MAX, &|| true).unwrap());
+    assert!(store.reclaim_table(Table::Log, &|| true).unwrap());
     assert_eq!(store.dead_bytes(Table::Log), Some(0));
 }
 
@@ -185,11 +128,11 @@ proptest! {
     #[test]
     fn a_table_holds_the_same_however_it_is_rewritten(
         seed in 1u64..,
-        rounds in prop::collection::vec((0u64..4_000, 1u64..1_500, 0u64..4_000, 1u64..1_500, 1u64..5, any::<bool>()), 3..6),
+        rounds in prop::collection::vec((0u64..4_000, 1u64..1_500, 0u64..4_000, 1u64..1_500, 1u64..5), 3..6),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let pair = Pair::at(folder.path(), seed);
-        for (from, count, gone, gone_count, part, whole) in rounds {
+        for (from, count, gone, gone_count, part) in rounds {
             pair.put(from..from + count, 600);
             pair.remove((gone..gone + gone_count).filter(|key| key % part == 0));
             // Readers that began before see what there was.
@@ -202,7 +145,7 @@ proptest! {
                 }
                 true
             };
-            pair.store.reclaim_table(Table::Log, if whole { u64::MAX } else { 0 }, &more).unwrap();
+            pair.store.reclaim_table(Table::Log, &more).unwrap();
             pair.check();
             prop_assert_eq!(reader.count(), seen);
         }
