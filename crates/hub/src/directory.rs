@@ -9,53 +9,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::channel::ChannelName;
+pub(crate) use crate::channel_row::ChannelRow;
 use crate::damage::{Damage, Readable};
 use crate::position::Position;
-use crate::record::RecordError;
 use crate::rule::{Rule, Rules};
 use crate::store::{Batch, Order, Store, StoreError, Table, keys_with_prefix};
 use crate::tier::{Tier, Tiers};
 use crate::varint;
-
-/// The version of rows and index entries that this hub writes.
-const FORMAT: u8 = 1;
-
-/// A channel as its row in the store has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ChannelRow {
-    /// The channel's key in the index. Never used for another channel.
-    pub(crate) id: u64,
-    /// The highest position that retention removed.
-    pub(crate) floor: Position,
-    /// A position that was given to nobody when the floor was moved: streams that began before it knew a lower floor.
-    pub(crate) moved: Position,
-}
-
-impl ChannelRow {
-    pub(crate) fn encode(self) -> Vec<u8> {
-        let mut value = vec![FORMAT];
-        varint::write(self.id, &mut value);
-        value.extend_from_slice(&self.floor.to_key());
-        value.extend_from_slice(&self.moved.to_key());
-        value
-    }
-
-    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
-        let (&FORMAT, mut rest) = value.split_first()? else { return None };
-        let id = varint::read(&mut rest)?;
-        let (floor, rest) = rest.split_first_chunk::<8>()?;
-        let (moved, _) = rest.split_first_chunk::<8>()?;
-        Some(Self { id, floor: Position::from_key(*floor), moved: Position::from_key(*moved) })
-    }
-
-    /// Reads the row of a channel from one store.
-    pub(crate) fn read(store: &dyn Store, name: &ChannelName) -> Result<Option<Self>, StoreError> {
-        let value = store.get(Table::Channels, name.as_str().as_bytes())?;
-        value
-            .map(|value| Self::decode(&value).ok_or_else(|| StoreError::Damaged(Box::new(RecordError::Damaged))))
-            .transpose()
-    }
-}
 
 /// An event of a channel, as the index has it. All numbers are the channel's own, in one tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

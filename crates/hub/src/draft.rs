@@ -9,8 +9,11 @@ use bytes::Bytes;
 use crate::channel::ChannelName;
 use crate::event::{Event, is_json};
 use crate::limits::{
-    EVENT_BYTES_MAX, EVENT_CHANNELS_MAX, EVENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, RETRY_MAX, RETRY_MIN,
+    EVENT_BYTES_MAX, EVENT_CHANNELS_MAX, EVENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX, RETRY_MAX,
+    RETRY_MIN,
 };
+use crate::stream_id::StreamId;
+use crate::user::UserName;
 
 /// Event names that would reach a page's own `onopen` and `onerror` (HTML, section 9.2.2).
 const NAMES_OF_EVENT_SOURCE: [&str; 2] = ["error", "open"];
@@ -39,6 +42,12 @@ pub struct Draft {
     pub(crate) event: Event,
     /// Who it came from.
     pub(crate) publisher: Publisher,
+    /// The user it isn't for, now and on replay.
+    pub(crate) except_user: Option<UserName>,
+    /// The stream it isn't for, as long as that is open: most likely the publisher's own.
+    pub(crate) except_stream: Option<StreamId>,
+    /// Which of a channel's producers publishes, see the channel's fence.
+    pub(crate) fence: Option<u64>,
 }
 
 /// Why an event can't be published. Each names the field that is wrong.
@@ -71,6 +80,15 @@ pub enum DraftError {
     /// The idempotency key can't be kept.
     #[error("`idempotency_key` must have 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes; it has {0}")]
     IdempotencyKey(usize),
+    /// The key can't be kept.
+    #[error("`key` must have 1 to {KEY_BYTES_MAX} bytes; it has {0}")]
+    Key(usize),
+    /// The key can't be carried.
+    #[error("`key` has a control character (U+{0:04X}); a key is one line of text")]
+    KeyControl(u32),
+    /// Keys are a channel's own.
+    #[error("`key` is given with {0} channels; an event with a key has one channel")]
+    KeyOfMany(usize),
 }
 
 /// What is wrong with an event's name.
@@ -116,6 +134,9 @@ impl Draft {
             check_event_name(name).map_err(DraftError::Name)?;
         }
         check_data(&event.data, event.content_type.as_deref())?;
+        if let Some(key) = &event.key {
+            check_key(key, channels.len())?;
+        }
         if event.ttl == Some(Duration::ZERO) {
             return Err(DraftError::NoTtl);
         }
@@ -125,7 +146,25 @@ impl Draft {
             return Err(DraftError::IdempotencyKey(key.len()));
         }
         event.retry = event.retry.map(|retry| retry.clamp(RETRY_MIN, RETRY_MAX));
-        Ok(Self { channels, event, publisher })
+        Ok(Self { channels, event, publisher, except_user: None, except_stream: None, fence: None })
+    }
+
+    /// Keeps the event from a user: live, and on replay.
+    pub fn except_user(mut self, user: UserName) -> Self {
+        self.except_user = Some(user);
+        self
+    }
+
+    /// Keeps the event from a stream that is open. On replay it comes.
+    pub fn except_stream(mut self, stream: StreamId) -> Self {
+        self.except_stream = Some(stream);
+        self
+    }
+
+    /// Says which of its channels' producers publishes it; see [`AppendError`](crate::AppendError).
+    pub fn fenced(mut self, fence: u64) -> Self {
+        self.fence = Some(fence);
+        self
     }
 
     /// About how much memory the draft holds while it waits, in bytes.
@@ -165,6 +204,20 @@ pub fn check_event_name(name: &str) -> Result<(), EventNameError> {
     Ok(())
 }
 
+/// Checks a key of an event of so many channels.
+fn check_key(key: &str, channels: usize) -> Result<(), DraftError> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        return Err(DraftError::Key(key.len()));
+    }
+    if let Some(c) = key.chars().find(|c| c.is_control()) {
+        return Err(DraftError::KeyControl(u32::from(c)));
+    }
+    if channels > 1 {
+        return Err(DraftError::KeyOfMany(channels));
+    }
+    Ok(())
+}
+
 /// Checks that the data is text, and JSON where it says so.
 fn check_data(data: &Bytes, content_type: Option<&str>) -> Result<(), DraftError> {
     if data.len() > EVENT_BYTES_MAX {
@@ -197,6 +250,8 @@ mod tests {
         assert!(refusal(Event::text("{").typed("application/json")).contains("not valid JSON"));
         assert!(refusal(Event::text("x").ttl(Duration::ZERO)).contains("`ttl`"));
         assert!(refusal(Event::text("x").idempotency_key("")).contains("`idempotency_key`"));
+        assert!(refusal(Event::text("x").keyed("")).starts_with("`key` must have"));
+        assert!(refusal(Event::text("x").keyed("a\0")).contains("U+0000"));
         assert!(draft(Event::text("{").typed("text/plain")).is_ok());
     }
 

@@ -32,6 +32,10 @@ pub struct Event {
     pub(crate) ttl: Option<Duration>,
     /// Makes publishing this event again harmless.
     pub(crate) idempotency_key: Option<String>,
+    /// What it is the value of, in a channel that has keys.
+    pub(crate) key: Option<String>,
+    /// Whether the key has no value any more.
+    pub(crate) is_deleted: bool,
 }
 
 impl Event {
@@ -78,6 +82,17 @@ impl Event {
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
+    }
+
+    /// Makes the event the value of a key: it takes the place of the key's last one.
+    pub fn keyed(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// An event that says that a key has no value any more.
+    pub fn deletion(key: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), is_deleted: true, ..Self::default() }
     }
 }
 

@@ -69,6 +69,15 @@ fn digest(draft: &Draft) -> u128 {
     for channel in &draft.channels {
         part(channel.as_str().as_bytes());
     }
+    // What older hubs didn't have counts only where it is there: keys of theirs still mean the same.
+    if let Some(key) = &draft.event.key {
+        part(if draft.event.is_deleted { b"deletion" } else { b"key" });
+        part(key.as_bytes());
+    }
+    if let Some(user) = &draft.except_user {
+        part(b"except");
+        part(user.as_str().as_bytes());
+    }
     for text in [&draft.event.name, &draft.event.content_type] {
         part(&[u8::from(text.is_some())]);
         part(text.as_deref().unwrap_or_default().as_bytes());

@@ -24,6 +24,12 @@ pub const EVENT_CHANNELS_MAX: usize = 100;
 /// Longest idempotency key, in bytes (a UUID has 36).
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
+/// Longest key of a state channel, in bytes: a URL or a path fits, and the key table's rows stay small.
+pub const KEY_BYTES_MAX: usize = 255;
+
+/// Longest user name, in bytes: long enough for any subject of a token, short enough for `@inbox/` before it.
+pub const USER_BYTES_MAX: usize = 240;
+
 /// How long an idempotency key is remembered: longer than any sensible publisher retries.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_mins(10);
 

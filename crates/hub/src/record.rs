@@ -15,6 +15,7 @@ use crate::channel::ChannelName;
 use crate::draft::{Draft, Publisher};
 use crate::event::is_json;
 use crate::position::Position;
+use crate::user::UserName;
 use crate::varint;
 
 /// The version that this hub writes, and the newest that it reads.
@@ -33,6 +34,9 @@ mod tag {
     pub(super) const PUBLISHER: u64 = 6;
     pub(super) const EXPIRES_MS: u64 = 7;
     pub(super) const RETRY_MS: u64 = 8;
+    pub(super) const KEY: u64 = 9;
+    pub(super) const DELETED: u64 = 10;
+    pub(super) const EXCEPT_USER: u64 = 11;
 }
 
 /// An event as the log keeps it.
@@ -54,6 +58,12 @@ pub struct Record {
     pub expires_ms: Option<u64>,
     /// A reconnection time for browsers.
     pub retry: Option<Duration>,
+    /// What it is the value of, in a channel that has keys.
+    pub key: Option<String>,
+    /// Whether it says that its key has no value any more.
+    pub is_deleted: bool,
+    /// The user it isn't for.
+    pub except_user: Option<UserName>,
     /// Fields of newer hubs: tag and bytes.
     pub(crate) unknown: Vec<(u64, Bytes)>,
 }
@@ -72,7 +82,7 @@ pub enum RecordError {
 impl Record {
     /// What the log keeps of a draft that it takes at `time_ms`.
     pub(crate) fn of(draft: Draft, time_ms: u64) -> Self {
-        let Draft { channels, event, publisher } = draft;
+        let Draft { channels, event, publisher, except_user, .. } = draft;
         Self {
             channels,
             name: event.name,
@@ -85,6 +95,9 @@ impl Record {
             },
             expires_ms: event.ttl.map(|ttl| time_ms.saturating_add(ttl.as_millis() as u64)),
             retry: event.retry,
+            key: event.key,
+            is_deleted: event.is_deleted,
+            except_user,
             unknown: Vec::new(),
         }
     }
@@ -136,6 +149,15 @@ impl Record {
         if let Some(retry) = self.retry {
             field(tag::RETRY_MS, &digits(retry.as_millis() as u64));
         }
+        if let Some(key) = &self.key {
+            field(tag::KEY, key.as_bytes());
+        }
+        if self.is_deleted {
+            field(tag::DELETED, &[]);
+        }
+        if let Some(user) = &self.except_user {
+            field(tag::EXCEPT_USER, user.as_str().as_bytes());
+        }
         field(tag::DATA, &self.data);
         for (tag, bytes) in &self.unknown {
             field(*tag, bytes);
@@ -169,6 +191,9 @@ impl Record {
             publisher: None,
             expires_ms: None,
             retry: None,
+            key: None,
+            is_deleted: false,
+            except_user: None,
             unknown: Vec::new(),
         };
         while !input.is_empty() {
@@ -196,6 +221,9 @@ impl Record {
             tag::TIME_MS => self.time_ms = number()?,
             tag::EXPIRES_MS => self.expires_ms = Some(number()?),
             tag::RETRY_MS => self.retry = Some(Duration::from_millis(number()?)),
+            tag::KEY => self.key = Some(text()?.to_owned()),
+            tag::DELETED => self.is_deleted = true,
+            tag::EXCEPT_USER => self.except_user = Some(UserName::new(text()?).ok()?),
             tag::DATA => self.data = bytes,
             _ => self.unknown.push((tag, bytes)),
         }
@@ -229,6 +257,9 @@ mod tests {
             publisher: Some("ada".into()),
             expires_ms: Some(1000),
             retry: Some(Duration::from_millis(500)),
+            key: None,
+            is_deleted: false,
+            except_user: None,
             unknown: vec![(227, "x".into())],
         }
     }
@@ -236,6 +267,13 @@ mod tests {
     #[test]
     fn a_record_survives_its_bytes_and_keeps_what_it_does_not_know() {
         let record = sample();
+        assert_eq!(Record::decode(&record.encode(AT).into(), AT).unwrap(), record);
+    }
+
+    #[test]
+    fn a_deleted_key_and_whom_it_is_not_for_survive_too() {
+        let except_user = Some(UserName::new("ada").unwrap());
+        let record = Record { key: Some("k".into()), is_deleted: true, except_user, ..sample() };
         assert_eq!(Record::decode(&record.encode(AT).into(), AT).unwrap(), record);
     }
 

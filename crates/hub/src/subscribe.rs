@@ -21,7 +21,8 @@ use crate::shard::inbox::{Command, Inbox};
 use crate::socket::SocketOutlet;
 use crate::stats::bump;
 use crate::stream::Stream;
-use crate::subscription::{HeartbeatStyle, StreamId, Style, Subscription};
+use crate::stream_id::StreamId;
+use crate::subscription::{HeartbeatStyle, Style, Subscription};
 
 /// Why a stream was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -24,6 +24,7 @@ use crate::position::Position;
 use crate::recent::Recent;
 use crate::rule::Durability;
 use crate::stats::PageBytes;
+use crate::stream_id::StreamId;
 use crate::window::{Slots, Window};
 
 /// How heartbeats look.
@@ -46,16 +47,6 @@ pub(crate) struct Style {
     pub(crate) beat: HeartbeatStyle,
     /// How often it is sent something, in milliseconds.
     pub(crate) heartbeat_ms: u32,
-}
-
-/// A stream's id: unguessable, as who knows it may one day steer the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StreamId(pub(crate) u128);
-
-impl std::fmt::Display for StreamId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
 }
 
 /// What the subscription sees of the hub, at one moment.

@@ -106,7 +106,7 @@ impl Import {
     pub fn add(&mut self, event: Imported) -> Result<(), ImportError> {
         let Imported { channels, name, data, content_type, time_ms, publisher, expires_ms, retry } = event;
         let ttl = expires_ms.map(|at| Duration::from_millis(at.saturating_sub(time_ms)));
-        let event = Event { name, data, content_type, retry, ttl, idempotency_key: None };
+        let event = Event { name, data, content_type, retry, ttl, ..Event::default() };
         let publisher = match publisher {
             Some(name) => Publisher::Named(name),
             None if channels.iter().any(|name| name.as_str().starts_with('@')) => Publisher::Hub,

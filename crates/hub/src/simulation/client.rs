@@ -21,7 +21,8 @@ use crate::notice::HelloStyle;
 use crate::outlet::Outlet;
 use crate::pattern::Pattern;
 use crate::position::Position;
-use crate::subscription::{HeartbeatStyle, StreamId, Style, Subscription};
+use crate::stream_id::StreamId;
+use crate::subscription::{HeartbeatStyle, Style, Subscription};
 
 /// A gap that was told.
 #[derive(Debug)]

@@ -1,0 +1,129 @@
+//! A channel's row: what the store knows of it beside its events.
+
+use crate::channel::ChannelName;
+use crate::position::Position;
+use crate::record::RecordError;
+use crate::store::{Store, StoreError, Table};
+use crate::varint;
+
+/// The version of rows that this hub writes.
+const FORMAT: u8 = 1;
+
+/// A channel as its row in the store has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChannelRow {
+    /// The channel's key in the index. Never used for another channel.
+    pub(crate) id: u64,
+    /// The highest position that retention removed.
+    pub(crate) floor: Position,
+    /// A position that was given to nobody when the floor was moved: streams that began before it knew a lower floor.
+    pub(crate) moved: Position,
+    /// What it holds. Its first event decides.
+    pub(crate) kind: Kind,
+    /// Which of its producers may publish; 0 where anybody may.
+    pub(crate) fence: u64,
+    /// Where it ended, if it did, and why.
+    pub(crate) end: Option<(Position, EndReason)>,
+}
+
+/// What a channel holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Events, each of which is kept.
+    #[default]
+    Events,
+    /// Values of keys, of which the last is kept: a state channel, or an inbox.
+    Keys,
+}
+
+/// Why a channel ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndReason {
+    /// All of it is there.
+    Done,
+    /// What was to come can't be had.
+    Failed,
+    /// Whoever published it stopped, or was heard no more.
+    Aborted,
+}
+
+impl EndReason {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::Aborted];
+
+    /// The word for it on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+impl ChannelRow {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut value = vec![FORMAT];
+        varint::write(self.id, &mut value);
+        value.extend_from_slice(&self.floor.to_key());
+        value.extend_from_slice(&self.moved.to_key());
+        // Most channels have no more than that, and older hubs knew no more.
+        if (self.kind, self.fence, self.end) != (Kind::Events, 0, None) {
+            value.push(u8::from(self.kind == Kind::Keys));
+            varint::write(self.fence, &mut value);
+            if let Some((position, reason)) = self.end {
+                value.push(reason as u8);
+                value.extend_from_slice(&position.to_key());
+            }
+        }
+        value
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        let (&FORMAT, mut rest) = value.split_first()? else { return None };
+        let id = varint::read(&mut rest)?;
+        let (floor, rest) = rest.split_first_chunk::<8>()?;
+        let (moved, mut rest) = rest.split_first_chunk::<8>()?;
+        let (floor, moved) = (Position::from_key(*floor), Position::from_key(*moved));
+        let mut row = Self { id, floor, moved, ..Self::default() };
+        if let Some((kind, more)) = rest.split_first() {
+            rest = more;
+            row.kind = if *kind == 1 { Kind::Keys } else { Kind::Events };
+            row.fence = varint::read(&mut rest)?;
+            if let Some((reason, position)) = rest.split_first() {
+                let reason = *EndReason::ALL.get(usize::from(*reason))?;
+                row.end = Some((Position::from_key(*position.first_chunk()?), reason));
+            }
+        }
+        Some(row)
+    }
+
+    /// Reads the row of a channel from one store.
+    pub(crate) fn read(store: &dyn Store, name: &ChannelName) -> Result<Option<Self>, StoreError> {
+        let value = store.get(Table::Channels, name.as_str().as_bytes())?;
+        value
+            .map(|value| Self::decode(&value).ok_or_else(|| StoreError::Damaged(Box::new(RecordError::Damaged))))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_survives_its_bytes_and_older_rows_are_read() {
+        let plain =
+            ChannelRow { id: 300, floor: Position::new(1, 2), moved: Position::new(1, 3), ..ChannelRow::default() };
+        assert_eq!(plain.encode().len(), 1 + 2 + 16, "as older hubs wrote it");
+        let fenced = ChannelRow { kind: Kind::Keys, fence: 700, ..plain };
+        let ended = ChannelRow { end: Some((Position::new(2, 9), EndReason::Aborted)), ..plain };
+        for row in [plain, fenced, ended] {
+            assert_eq!(ChannelRow::decode(&row.encode()), Some(row));
+        }
+        let mut bytes = ended.encode();
+        bytes.pop();
+        assert_eq!(ChannelRow::decode(&bytes), None);
+    }
+}
