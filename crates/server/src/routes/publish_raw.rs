@@ -131,9 +131,13 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Api
 /// Why an event can't be published, as the client is told.
 pub(crate) fn refused_draft(error: &DraftError) -> ApiError {
     let code = match error {
-        DraftError::NoChannel | DraftError::TooManyChannels(_) | DraftError::NoTtl | DraftError::IdempotencyKey(_) => {
-            Code::Malformed
-        }
+        DraftError::NoChannel
+        | DraftError::TooManyChannels(_)
+        | DraftError::NoTtl
+        | DraftError::IdempotencyKey(_)
+        | DraftError::Key(_)
+        | DraftError::KeyControl(_)
+        | DraftError::KeyOfMany(_) => Code::Malformed,
         DraftError::ReservedChannel(_) => Code::ReservedChannel,
         DraftError::Name(_) => Code::BadEventName,
         DraftError::TooLarge(_) => Code::TooLarge,
