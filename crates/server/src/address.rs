@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::as_text;
 use crate::door::Door;
 
 /// Some addresses: one, or all that begin alike, as `10.0.0.0/8`.
@@ -81,19 +82,7 @@ impl FromStr for Network {
     }
 }
 
-impl TryFrom<String> for Network {
-    type Error = NotANetwork;
-
-    fn try_from(text: String) -> Result<Self, NotANetwork> {
-        text.parse()
-    }
-}
-
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
-        network.to_string()
-    }
-}
+as_text!(Network);
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -25,6 +25,7 @@ mod span;
 mod storage;
 mod streams;
 mod telemetry;
+mod text;
 mod tls;
 
 pub use self::byte_size::ByteSize;
@@ -43,6 +44,7 @@ pub use self::span::Span;
 pub use self::storage::StorageConfig;
 pub use self::streams::StreamsConfig;
 pub use self::telemetry::TelemetryConfig;
+pub(crate) use self::text::as_text;
 pub use self::tls::{TlsConfig, TlsFiles};
 use crate::DoorConfig;
 use crate::listener::{Listen, PORT};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Span;
+use crate::config::{Span, as_text};
 
 /// How often something may happen: a number, a slash, and a length of time of at most a day. So many may come at once; then
 /// they come back one by one, all of them in the time.
@@ -55,19 +55,7 @@ impl FromStr for Rate {
     }
 }
 
-impl TryFrom<String> for Rate {
-    type Error = NotARate;
-
-    fn try_from(text: String) -> Result<Self, NotARate> {
-        text.parse()
-    }
-}
-
-impl From<Rate> for String {
-    fn from(rate: Rate) -> Self {
-        rate.to_string()
-    }
-}
+as_text!(Rate);
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::as_text;
+
 /// A number of bytes: digits and `B`, `KiB`, `MiB`, `GiB` or `TiB` (or `KB`, `MB`, `GB`, `TB` in powers of 1,000).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -55,19 +57,7 @@ impl FromStr for ByteSize {
     }
 }
 
-impl TryFrom<String> for ByteSize {
-    type Error = NotASize;
-
-    fn try_from(text: String) -> Result<Self, NotASize> {
-        text.parse()
-    }
-}
-
-impl From<ByteSize> for String {
-    fn from(size: ByteSize) -> Self {
-        size.to_string()
-    }
-}
+as_text!(ByteSize);
 
 impl fmt::Display for ByteSize {
     /// In the greatest unit of which it is a whole number.

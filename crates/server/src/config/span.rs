@@ -8,6 +8,8 @@ use fanfare_hub::follows;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::as_text;
+
 /// A length of time: digits and `ms`, `s`, `m`, `h` or `d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -43,19 +45,7 @@ impl FromStr for Span {
     }
 }
 
-impl TryFrom<String> for Span {
-    type Error = NotASpan;
-
-    fn try_from(text: String) -> Result<Self, NotASpan> {
-        text.parse()
-    }
-}
-
-impl From<Span> for String {
-    fn from(span: Span) -> Self {
-        span.to_string()
-    }
-}
+as_text!(Span);
 
 impl fmt::Display for Span {
     /// In the greatest unit of which it is a whole number.
