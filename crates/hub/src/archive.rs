@@ -23,7 +23,7 @@ mod import;
 mod stats;
 
 pub use self::check::Report;
-pub use self::import::{Import, ImportError, Imported};
+pub use self::import::{Import, ImportError};
 pub use self::stats::{ArchiveStats, ChannelStats};
 
 /// A data folder that no hub runs on.

@@ -92,7 +92,7 @@ mod wheel;
 pub mod window;
 mod writer;
 
-pub use archive::{Archive, Archived, Import, ImportError, Imported};
+pub use archive::{Archive, Archived, Import, ImportError};
 pub use channel::{ChannelName, NameError};
 pub use channel_row::EndReason;
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -80,15 +80,30 @@ pub enum RecordError {
 }
 
 impl Record {
+    /// A record with what all have, and nothing else.
+    pub fn new(channels: Vec<ChannelName>, data: Bytes, time_ms: u64) -> Self {
+        Self {
+            channels,
+            name: None,
+            data,
+            content_type: None,
+            time_ms,
+            publisher: None,
+            expires_ms: None,
+            retry: None,
+            key: None,
+            is_deleted: false,
+            except_user: None,
+            unknown: Vec::new(),
+        }
+    }
+
     /// What the log keeps of a draft that it takes at `time_ms`.
     pub(crate) fn of(draft: Draft, time_ms: u64) -> Self {
         let Draft { channels, event, publisher, except_user, .. } = draft;
         Self {
-            channels,
             name: event.name,
-            data: event.data,
             content_type: event.content_type,
-            time_ms,
             publisher: match publisher {
                 Publisher::Named(name) => Some(name),
                 Publisher::Anyone | Publisher::Hub => None,
@@ -98,7 +113,7 @@ impl Record {
             key: event.key,
             is_deleted: event.is_deleted,
             except_user,
-            unknown: Vec::new(),
+            ..Self::new(channels, event.data, time_ms)
         }
     }
 
@@ -182,20 +197,7 @@ impl Record {
         if format > FORMAT {
             return Err(RecordError::NewerFormat(format));
         }
-        let mut record = Self {
-            channels: Vec::with_capacity(1),
-            name: None,
-            data: Bytes::new(),
-            content_type: None,
-            time_ms: 0,
-            publisher: None,
-            expires_ms: None,
-            retry: None,
-            key: None,
-            is_deleted: false,
-            except_user: None,
-            unknown: Vec::new(),
-        };
+        let mut record = Self::new(Vec::with_capacity(1), Bytes::new(), 0);
         while !input.is_empty() {
             let tag = varint::read(&mut input).ok_or(RecordError::Damaged)?;
             let length = varint::read(&mut input).ok_or(RecordError::Damaged)?;

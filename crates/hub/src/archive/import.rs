@@ -4,15 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::channel::ChannelName;
 use crate::clock::ManualClock;
 use crate::config::OpenError;
 use crate::draft::{Draft, DraftError, Publisher};
 use crate::event::Event;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, CURSOR_AGE_MAX};
 use crate::pattern::Pattern;
+use crate::record::Record;
 use crate::rule::{HistoryLimits, Rule, Rules};
 use crate::space::Space;
 use crate::store::fjall::FjallStore;
@@ -36,27 +34,6 @@ impl std::fmt::Debug for Import {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Import").finish_non_exhaustive()
     }
-}
-
-/// An event to be imported; its fields are those of [`Record`](crate::Record).
-#[derive(Clone, Debug)]
-pub struct Imported {
-    /// The channels it was published to.
-    pub channels: Vec<ChannelName>,
-    /// SSE's `event:`.
-    pub name: Option<String>,
-    /// The payload, UTF-8.
-    pub data: Bytes,
-    /// What the data is, as a media type.
-    pub content_type: Option<String>,
-    /// When it was published, in milliseconds since the Unix epoch.
-    pub time_ms: u64,
-    /// Who published it, where they said so.
-    pub publisher: Option<String>,
-    /// From when on it isn't delivered any more, in milliseconds since the Unix epoch.
-    pub expires_ms: Option<u64>,
-    /// A reconnection time for browsers.
-    pub retry: Option<Duration>,
 }
 
 /// Why events can't be imported.
@@ -99,20 +76,22 @@ impl Import {
     }
 
     /// Adds an event after all that are there. Its time is kept unless the folder holds younger events: times never go back.
+    /// Fields of newer hubs are left out.
     ///
     /// # Errors
     ///
     /// When it is no event that could have been published, or the folder can't be written to.
-    pub fn add(&mut self, event: Imported) -> Result<(), ImportError> {
-        let Imported { channels, name, data, content_type, time_ms, publisher, expires_ms, retry } = event;
+    pub fn add(&mut self, record: Record) -> Result<(), ImportError> {
+        let Record { channels, name, data, content_type, time_ms, publisher, expires_ms, retry, .. } = record;
+        let Record { key, is_deleted, except_user, .. } = record;
         let ttl = expires_ms.map(|at| Duration::from_millis(at.saturating_sub(time_ms)));
-        let event = Event { name, data, content_type, retry, ttl, ..Event::default() };
+        let event = Event { name, data, content_type, retry, ttl, idempotency_key: None, key, is_deleted };
         let publisher = match publisher {
             Some(name) => Publisher::Named(name),
             None if channels.iter().any(|name| name.as_str().starts_with('@')) => Publisher::Hub,
             None => Publisher::Anyone,
         };
-        let draft = Draft::new(channels, event, publisher)?;
+        let draft = Draft { except_user, ..Draft::new(channels, event, publisher)? };
         if time_ms != self.time_ms || self.drafts.len() >= COMMIT_DRAFTS_MAX || self.bytes >= COMMIT_BYTES_MAX {
             self.flush()?;
         }

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for (at, line) in input.lines().enumerate() {
         let add = || -> anyhow::Result<()> {
             let line: Line = serde_json::from_str(&line?)?;
-            Ok(import.add(line.event()?)?)
+            Ok(import.add(line.record()?)?)
         };
         if let Err(error) = add() {
             failed = Some(error.context(format!("line {}", at + 1)));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fanfare_hub::{Archived, ChannelName, Imported};
+use fanfare_hub::{Archived, ChannelName, Record};
 use serde::{Deserialize, Serialize};
 
 /// A line.
@@ -48,18 +48,15 @@ impl Line {
         })
     }
 
-    /// The event of a line.
-    pub(super) fn event(self) -> anyhow::Result<Imported> {
+    /// What the log keeps of a line.
+    pub(super) fn record(self) -> anyhow::Result<Record> {
         let channels: Result<_, _> = self.channels.iter().map(|name| ChannelName::new(name.as_str())).collect();
-        Ok(Imported {
-            channels: channels.context("`channels`")?,
-            name: self.event,
-            data: self.data.into(),
-            content_type: self.content_type,
-            time_ms: self.time,
-            publisher: self.publisher,
-            expires_ms: self.expires,
-            retry: self.retry.map(Duration::from_millis),
-        })
+        let mut record = Record::new(channels.context("`channels`")?, self.data.into(), self.time);
+        record.name = self.event;
+        record.content_type = self.content_type;
+        record.publisher = self.publisher;
+        record.expires_ms = self.expires;
+        record.retry = self.retry.map(Duration::from_millis);
+        Ok(record)
     }
 }
