@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fanfare_hub::{Archive, Archived, ChannelName, StoreError};
 
-use crate::fixture::copy_folder;
+use super::fixture::copy_folder;
 
 #[test]
 fn a_folder_of_format_1_is_read() {

@@ -1,8 +1,6 @@
 //! How streams end from the hub's side, by a clock that the test moves: by age, spread over a stop; and that a wall clock
 //! that steps ends nothing.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

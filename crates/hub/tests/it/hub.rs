@@ -1,7 +1,5 @@
 //! The hub as a program uses it, with its threads, on disk.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use fanfare_hub::{ChannelName, Follows, Hub, Since, Stream, Subscribe};

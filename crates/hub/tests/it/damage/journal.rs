@@ -4,7 +4,7 @@ use std::fs;
 
 use fanfare_hub::Hub;
 
-use crate::fixture::{Story, files, read};
+use super::fixture::{Story, files, read};
 
 /// Where the batches of a journal begin, as far as their first bytes tell: start, one to a few items, the item of the seal.
 fn batches(journal: &[u8]) -> Vec<usize> {

@@ -1,7 +1,5 @@
 //! What the hub says of itself while it works: streams that are open, behind and gone, publishes and commits.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

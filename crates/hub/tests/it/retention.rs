@@ -1,7 +1,5 @@
 //! Retention with real threads on a real disk: limits by count, age and bytes; space that comes back.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

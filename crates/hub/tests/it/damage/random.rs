@@ -7,7 +7,7 @@ use std::path::Path;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::fixture::{Story, files, read};
+use super::fixture::{Story, files, read};
 
 fn is_long() -> bool {
     std::env::var_os("FANFARE_LONG").is_some()

@@ -1,0 +1,10 @@
+//! The engine as a program uses it: real threads on a real disk, or on a store that fails when told to.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod damage;
+mod endings;
+mod figures;
+mod hub;
+mod retention;
+mod store_failure;
