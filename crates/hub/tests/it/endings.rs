@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use fanfare_hub::{ChannelName, Follows, Hub, HubConfig, ManualClock, Since, Stream, Subscribe};
 
+use crate::reading::{read_to_end, read_until};
+
 const START_MS: u64 = 1_700_000_000_000;
 
 fn open(folder: &std::path::Path, config: HubConfig) -> (Hub, Arc<ManualClock>) {
@@ -24,25 +26,6 @@ async fn subscribe(hub: &Hub) -> Stream {
     let mut stream = opened(hub, None);
     read_until(&mut stream, "fanfare.hello").await;
     stream
-}
-
-async fn read_until(stream: &mut Stream, end: &str) -> String {
-    let mut text = String::new();
-    while !text.contains(end) {
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
-        let bytes = next.unwrap_or_else(|_| panic!("{end:?} came not; only {text:?}")).expect("the stream is open");
-        text.push_str(std::str::from_utf8(&bytes).unwrap());
-    }
-    text
-}
-
-/// What a stream still says before it ends.
-async fn read_to_end(stream: &mut Stream) -> String {
-    let mut text = String::new();
-    while let Some(bytes) = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("it ends") {
-        text.push_str(std::str::from_utf8(&bytes).unwrap());
-    }
-    text
 }
 
 #[tokio::test]

@@ -2,21 +2,12 @@
 
 use std::time::Duration;
 
-use fanfare_hub::{ChannelName, Follows, Hub, Since, Stream, Subscribe};
+use fanfare_hub::{ChannelName, Follows, Hub, Since, Subscribe};
+
+use crate::reading::{read_to_end, read_until};
 
 fn follow(channel: &str, since: Since) -> Follows {
     Follows::new(vec![(ChannelName::new(channel).unwrap(), since)], vec![])
-}
-
-/// Reads until `count` blocks with the given event field have come; gives their text.
-async fn read_until(stream: &mut Stream, end: &str) -> String {
-    let mut text = String::new();
-    while !text.contains(end) {
-        let next = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
-        let bytes = next.unwrap_or_else(|_| panic!("{end:?} came not; only {text:?}")).expect("the stream is open");
-        text.push_str(std::str::from_utf8(&bytes).unwrap());
-    }
-    text
 }
 
 #[tokio::test]
@@ -53,10 +44,7 @@ async fn what_is_published_reaches_a_stream_and_a_later_one_resumes_after_a_rest
     hub.publish("news", "after").await.unwrap();
     read_until(&mut last, "data: after\n").await;
     hub.drain();
-    let mut rest = String::new();
-    while let Some(bytes) = last.next().await {
-        rest.push_str(std::str::from_utf8(&bytes).unwrap());
-    }
+    let rest = read_to_end(&mut last).await;
     assert!(rest.contains("event: fanfare.bye") && rest.contains("retry: "), "{rest}");
     hub.close().await;
 }

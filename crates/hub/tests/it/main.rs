@@ -6,5 +6,6 @@ mod damage;
 mod endings;
 mod figures;
 mod hub;
+mod reading;
 mod retention;
 mod store_failure;

@@ -3,20 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_hub::store::Order;
 use fanfare_hub::{
-    ChannelName, Clock, Draft, Event, HistoryLimits, HistoryQuery, Hub, HubConfig, ManualClock, Pattern, Publisher,
-    Rule, Since,
+    ChannelName, Clock, Draft, Event, HistoryLimits, Hub, HubConfig, ManualClock, Pattern, Publisher, Rule, Since,
 };
+
+use crate::reading::kept;
 
 fn rule(pattern: &str, history: HistoryLimits) -> Rule {
     Rule::new(Pattern::new(pattern).unwrap()).history(history)
-}
-
-fn kept(hub: &Hub, channel: &str) -> Vec<String> {
-    let query = HistoryQuery { since: Since::Start, before: None, order: Order::Ascending, limit: 1000 };
-    let page = hub.history_of(&ChannelName::new(channel).unwrap(), query).unwrap();
-    page.entries.iter().map(|entry| String::from_utf8(entry.record.data.to_vec()).unwrap()).collect()
 }
 
 async fn until(what: &str, mut done: impl FnMut() -> bool) {

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use fanfare_hub::store::memory::MemoryStore;
 use fanfare_hub::store::{Batch, KeyRange, Order, Persist, Scan, Store, StoreError, Table};
 use fanfare_hub::{
-    AppendError, ChannelName, Draft, Durability, Event, Follows, HistoryError, HistoryPage, HistoryQuery, Hub,
-    HubConfig, Pattern, PublishError, Publisher, Rule, Since, Stream, Subscribe,
+    AppendError, ChannelName, Draft, Durability, Event, Follows, HistoryError, Hub, HubConfig, Pattern, PublishError,
+    Publisher, Rule, Since, Stream, Subscribe,
 };
+
+use crate::reading::{history, kept, read_until};
 
 /// An event with this data can't be read back.
 const UNREADABLE: &str = "unreadable";
@@ -112,16 +114,6 @@ fn hub() -> (Hub, Arc<Failing>) {
     (Hub::with_store(store.clone(), config).unwrap(), store)
 }
 
-fn history(hub: &Hub, channel: &str) -> Result<HistoryPage, HistoryError> {
-    let query = HistoryQuery { since: Since::Start, before: None, order: Order::Ascending, limit: 100 };
-    hub.history_of(&ChannelName::new(channel).unwrap(), query)
-}
-
-fn kept(hub: &Hub, channel: &str) -> Vec<String> {
-    let entries = history(hub, channel).unwrap().entries;
-    entries.iter().map(|entry| String::from_utf8(entry.record.data.to_vec()).unwrap()).collect()
-}
-
 /// Publishes until it is taken.
 async fn publish(hub: &Hub, channel: &str, data: &str) {
     until(async || hub.publish(channel, data).await.is_ok()).await;
@@ -140,17 +132,6 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
 fn follow(hub: &Hub, channel: &str, since: Since) -> Stream {
     let follows = Follows::new(vec![(ChannelName::new(channel).unwrap(), since)], vec![]);
     hub.subscribe(Subscribe { follows, ..Subscribe::default() }).unwrap()
-}
-
-/// Reads until the text ends as said.
-async fn read_until(stream: &mut Stream, end: &str) -> String {
-    let mut text = String::new();
-    while !text.contains(end) {
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
-        let bytes = next.unwrap_or_else(|_| panic!("{end:?} came not; only {text:?}")).expect("the stream is open");
-        text.push_str(std::str::from_utf8(&bytes).unwrap());
-    }
-    text
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use fanfare_hub::{
     ChannelName, Follows, HistoryQuery, Hub, HubConfig, OpenError, Order, Pattern, Since, StoreError, Subscribe,
 };
+
+use crate::reading::read_until;
 
 /// Where an event is: epoch and sequence.
 pub(crate) type Place = (u64, u64);
@@ -194,12 +195,7 @@ fn pages(hub: &Hub, channel: &str, order: Order, told: &Told) {
 /// What a stream gets until its hub's last event.
 async fn follow(hub: &Hub, follows: Follows) -> Told {
     let mut stream = hub.subscribe(Subscribe { follows, ..Subscribe::default() }).unwrap();
-    let mut text = String::new();
-    while !text.contains("data: end\n") {
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
-        let bytes = next.unwrap_or_else(|_| panic!("the end comes not; only {text}"));
-        text.push_str(std::str::from_utf8(&bytes.unwrap_or_else(|| panic!("the stream ends: {text}"))).unwrap());
-    }
+    let text = read_until(&mut stream, "data: end\n").await;
     let mut told = Told::default();
     for block in text.split("\n\n") {
         let fields: HashMap<&str, &str> = block.lines().filter_map(|line| line.split_once(": ")).collect();
