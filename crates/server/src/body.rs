@@ -222,8 +222,12 @@ pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
+
     use super::*;
-    use crate::testing::TestDoor;
+    use crate::testing::{self, TestDoor};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
@@ -280,20 +284,6 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_large_is_taken_off_the_connection_unless_it_says_that_it_is_much_too_large() {
-        /// Pieces of a mebibyte, as many as are taken.
-        struct Pieces(std::sync::Arc<std::sync::atomic::AtomicUsize>, usize);
-        impl http_body::Body for Pieces {
-            type Data = Bytes;
-            type Error = std::convert::Infallible;
-            fn poll_frame(
-                self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-                let taken = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let piece = || Ok(http_body::Frame::data(Bytes::from(vec![b'x'; 1024 * 1024])));
-                std::task::Poll::Ready((taken < self.1).then(piece))
-            }
-        }
         let door = TestDoor::open();
         for (length, pieces, taken) in [
             (Some("9437184"), 9, 10),    // to its end, which is polled too
@@ -301,30 +291,27 @@ mod tests {
             (None, 100, 17),             // until it is enough, and the piece that was too much before
             (Some("104857600"), 100, 0), // not worth the time
         ] {
-            let counted = std::sync::Arc::default();
-            let body = Body::new(Pieces(std::sync::Arc::clone(&counted), pieces));
+            let counted = Arc::new(AtomicUsize::new(0));
+            // Pieces of a mebibyte, as many as are taken.
+            let body = testing::body({
+                let counted = counted.clone();
+                move || {
+                    let is_there = counted.fetch_add(1, Ordering::Relaxed) < pieces;
+                    Poll::Ready(is_there.then(|| vec![b'x'; 1024 * 1024].into()))
+                }
+            });
             let headers = length.map_or_else(HeaderMap::new, |length| headers(&[("content-length", length)]));
             let error = super::read(&door.door, &headers, body, 4).await.unwrap_err();
             assert_eq!(error.code(), Code::TooLarge);
-            assert!(counted.load(std::sync::atomic::Ordering::Relaxed).abs_diff(taken) <= 1, "{counted:?} of {pieces}");
+            assert!(counted.load(Ordering::Relaxed).abs_diff(taken) <= 1, "{counted:?} of {pieces}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_is_given_up() {
-        struct Endless;
-        impl http_body::Body for Endless {
-            type Data = Bytes;
-            type Error = std::convert::Infallible;
-            fn poll_frame(
-                self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-                std::task::Poll::Pending
-            }
-        }
         let door = TestDoor::open();
-        let error = super::read(&door.door, &HeaderMap::new(), Body::new(Endless), 4).await.unwrap_err();
+        let endless = testing::body(|| Poll::Pending);
+        let error = super::read(&door.door, &HeaderMap::new(), endless, 4).await.unwrap_err();
         assert_eq!(error.code(), Code::Timeout);
     }
 

@@ -207,20 +207,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::testing;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    /// A stream to which nothing happens.
-    struct Silent;
-
-    impl http_body::Body for Silent {
-        type Data = Bytes;
-        type Error = std::convert::Infallible;
-
-        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-            Poll::Pending
-        }
-    }
 
     /// Whether something is due within that time.
     async fn due_within(exchanges: &Exchanges, time: Duration) -> Option<Due> {
@@ -259,7 +248,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_has_nothing_to_say_may_last() {
         let exchanges = Exchanges::default();
-        let mut body = PacedBody::new(Body::new(Silent), exchanges.begin());
+        let mut body = PacedBody::new(testing::body(|| Poll::Pending), exchanges.begin());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
         assert_eq!(due_within(&exchanges, 100 * WRITE_STALL_MAX).await, None);

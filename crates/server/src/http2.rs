@@ -113,12 +113,13 @@ mod tests {
     use super::*;
     use crate::counts::Counts;
     use crate::limits::{HTTP2_IDLE_MAX, HTTP2_STREAMS_MAX, WRITE_STALL_MAX};
+    use crate::testing;
 
     /// Serves a client with such windows; gives what was counted once the connection has ended, and after how long.
     async fn served(window: u32, path: &'static str) -> (std::sync::Arc<Counts>, std::time::Duration) {
         let app = Router::new()
             .route("/long", get(async || "x".repeat(1 << 20)))
-            .route("/silent", get(async || Body::new(Silent)));
+            .route("/silent", get(async || testing::body(|| std::task::Poll::Pending)));
         let counts = std::sync::Arc::<Counts>::default();
         let http2_streams_max = HTTP2_STREAMS_MAX;
         let app = Visit::new(app);
@@ -144,21 +145,6 @@ mod tests {
         };
         let ((), lasted) = tokio::join!(asking, serving);
         (counts, lasted)
-    }
-
-    /// A stream to which nothing happens for some time.
-    struct Silent;
-
-    impl http_body::Body for Silent {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-            std::task::Poll::Pending
-        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,14 +1,19 @@
 //! For unit tests: the whole door on a hub of its own, asked in-process.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
 use fanfare_hub::{Hub, HubConfig};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -106,7 +111,7 @@ impl Answer {
     }
 
     /// The body as it is.
-    pub(crate) async fn bytes(self) -> bytes::Bytes {
+    pub(crate) async fn bytes(self) -> Bytes {
         self.body.collect().await.unwrap().to_bytes()
     }
 
@@ -133,6 +138,22 @@ impl Answer {
             let frame = self.body.frame().await.expect("the stream goes on").unwrap();
             self.read.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
         }
+    }
+}
+
+/// A body that answers whoever asks it for the next piece as this does.
+pub(crate) fn body(next: impl FnMut() -> Poll<Option<Bytes>> + Send + Unpin + 'static) -> Body {
+    Body::new(Polled(next))
+}
+
+struct Polled<F>(F);
+
+impl<F: FnMut() -> Poll<Option<Bytes>> + Unpin> http_body::Body for Polled<F> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        (self.0)().map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 

@@ -63,20 +63,22 @@ impl Pair {
         assert_eq!(self.store.scan(Table::Log, ALL, Order::Ascending).count(), model.len());
     }
 
-    /// Has all that is there in files, without marks.
-    fn settle(&self) {
-        self.store.wait_for_tables(Table::Log);
-        assert!(self.store.reclaim_table(Table::Log, &|| true).unwrap());
+    /// A store with so many events in files, of which every second one is then removed.
+    fn half_dead(folder: &std::path::Path, seed: u64, count: u64) -> Self {
+        let pair = Self::at(folder, seed);
+        pair.put(0..count, 1_000);
+        pair.store.wait_for_tables(Table::Log);
+        assert!(pair.store.reclaim_table(Table::Log, &|| true).unwrap());
+        assert_eq!(pair.store.dead_bytes(Table::Log), Some(0));
+        pair.remove((0..count).filter(|key| key % 2 > 0));
+        pair
     }
 }
 
 #[test]
 fn whoever_wants_it_to_stop_is_asked_first() {
     let folder = tempfile::tempdir().unwrap();
-    let pair = Pair::at(folder.path(), 3);
-    pair.put(0..4_000, 1_000);
-    pair.settle();
-    pair.remove((0..4_000).filter(|key| key % 2 > 0));
+    let pair = Pair::half_dead(folder.path(), 3, 4_000);
     assert!(!pair.store.reclaim_table(Table::Log, &|| false).unwrap());
     pair.check();
 }
@@ -84,10 +86,7 @@ fn whoever_wants_it_to_stop_is_asked_first() {
 #[test]
 fn reopening_waits_for_the_table_at_work_while_everything_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
-    let pair = Pair::at(folder.path(), 4);
-    pair.put(0..4_000, 1_000);
-    pair.settle();
-    pair.remove((0..4_000).filter(|key| key % 2 > 0));
+    let pair = Pair::half_dead(folder.path(), 4, 4_000);
     pair.store.wait_for_tables(Table::Log);
     let refused = Cell::new(0);
     let go_on = || {
@@ -109,11 +108,7 @@ fn reopening_waits_for_the_table_at_work_while_everything_can_be_read() {
 #[test]
 fn what_can_be_given_back_is_known_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let pair = Pair::at(folder.path(), 5);
-    pair.put(0..3_000, 1_000);
-    pair.settle();
-    assert_eq!(pair.store.dead_bytes(Table::Log), Some(0));
-    pair.remove((0..3_000).filter(|key| key % 2 > 0));
+    let pair = Pair::half_dead(folder.path(), 5, 3_000);
     pair.store.wait_for_tables(Table::Log);
     drop(pair.store);
     let store = FjallStore::open(folder.path()).unwrap();
