@@ -381,49 +381,38 @@ fn idle(kind: Kind) {
     });
 }
 
-/// The stories as tests of one proxy.
-macro_rules! tests_of {
-    ($($proxy:ident $kind:ident: $($test:ident $story:ident),+ $(,)?;)+) => {$(
-        mod $proxy {
-            use super::Kind;
-            $(#[test] fn $test() { super::$story(Kind::$kind); })+
+macro_rules! kind {
+    (nginx) => {
+        super::Kind::Nginx
+    };
+    (haproxy) => {
+        super::Kind::Haproxy
+    };
+    (caddy) => {
+        super::Kind::Caddy
+    };
+}
+
+/// The stories as tests, one for each proxy of which it is true.
+macro_rules! tests {
+    ($($story:ident $test:ident: $($proxy:ident)+;)+) => {$(
+        mod $test {
+            $(#[test] fn $proxy() { super::$story(kind!($proxy)); })+
         }
     )+};
 }
 
-tests_of! {
-    nginx Nginx:
-        the_first_event_comes_at_once_over_http_1_and_2 first_event,
-        the_bytes_are_the_same_as_without_the_proxy same_bytes,
-        a_listener_that_is_cut_again_and_again_misses_nothing cuts,
-        the_largest_bodies_pass_and_larger_ones_are_the_hubs_to_refuse large_bodies,
-        names_that_a_path_would_not_survive_survive_the_query names,
-        the_hub_learns_by_which_name_it_was_called_and_from_where who_asks,
-        limits_for_one_client_are_for_whom_the_proxy_speaks_for one_client,
-        browsers_are_told_when_to_come_back_while_the_hub_is_away away,
-        a_reload_cuts_streams_when_its_patience_ends_and_they_miss_nothing reload,
-        an_idle_stream_lives idle;
-    haproxy Haproxy:
-        the_first_event_comes_at_once_over_http_1_and_2 first_event,
-        the_bytes_are_the_same_as_without_the_proxy same_bytes,
-        a_listener_that_is_cut_again_and_again_misses_nothing cuts,
-        the_largest_bodies_pass_and_larger_ones_are_the_hubs_to_refuse large_bodies,
-        names_that_a_path_would_not_survive_survive_the_query names,
-        the_hub_learns_by_which_name_it_was_called_and_from_where who_asks,
-        limits_for_one_client_are_for_whom_the_proxy_speaks_for one_client,
-        browsers_are_told_when_to_come_back_while_the_hub_is_away away,
-        a_hub_that_comes_back_soon_is_waited_for waits,
-        a_reload_cuts_streams_when_its_patience_ends_and_they_miss_nothing reload,
-        an_idle_stream_lives idle;
-    caddy Caddy:
-        the_first_event_comes_at_once_over_http_1_and_2 first_event,
-        the_bytes_are_the_same_as_without_the_proxy same_bytes,
-        a_listener_that_is_cut_again_and_again_misses_nothing cuts,
-        the_largest_bodies_pass_and_larger_ones_are_the_hubs_to_refuse large_bodies,
-        names_that_a_path_would_not_survive_survive_the_query names,
-        the_hub_learns_by_which_name_it_was_called_and_from_where who_asks,
-        browsers_are_told_when_to_come_back_while_the_hub_is_away away,
-        a_hub_that_comes_back_soon_is_waited_for waits,
-        a_reload_leaves_streams_alone reload,
-        an_idle_stream_lives idle;
+tests! {
+    first_event the_first_event_comes_at_once_over_http_1_and_2: nginx haproxy caddy;
+    same_bytes the_bytes_are_the_same_as_without_the_proxy: nginx haproxy caddy;
+    cuts a_listener_that_is_cut_again_and_again_misses_nothing: nginx haproxy caddy;
+    large_bodies the_largest_bodies_pass_and_larger_ones_are_the_hubs_to_refuse: nginx haproxy caddy;
+    names names_that_a_path_would_not_survive_survive_the_query: nginx haproxy caddy;
+    who_asks the_hub_learns_by_which_name_it_was_called_and_from_where: nginx haproxy caddy;
+    one_client limits_for_one_client_are_for_whom_the_proxy_speaks_for: nginx haproxy;
+    away browsers_are_told_when_to_come_back_while_the_hub_is_away: nginx haproxy caddy;
+    waits a_hub_that_comes_back_soon_is_waited_for: haproxy caddy;
+    reload a_reload_cuts_streams_when_its_patience_ends_and_they_miss_nothing: nginx haproxy;
+    reload a_reload_leaves_streams_alone: caddy;
+    idle an_idle_stream_lives: nginx haproxy caddy;
 }
