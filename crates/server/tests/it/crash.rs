@@ -1,7 +1,7 @@
 //! `kill -9` at random moments: what was acknowledged is there, once, in order, and nothing else.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,8 +10,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::harness::{Address, Hub, folder};
 use crate::http::Connection;
-
-const PUBLISHERS: u64 = 4;
+use crate::publishers::{Publishers, Values};
 
 /// What one publisher sent, and what was acknowledged.
 #[derive(Default)]
@@ -36,20 +35,13 @@ fn every_acknowledged_event_survives_kill_9_once_and_in_order() {
     for _ in 0..rounds {
         let mut hub = Hub::start(folder.path());
         read_on(&hub, &mut since, &mut found);
-        let running = Arc::new(AtomicBool::new(true));
-        let publishers: Vec<_> = (0..PUBLISHERS)
-            .map(|publisher| {
-                let (book, next_value, running) = (book.clone(), next_value.clone(), running.clone());
-                let connection = hub.connect();
-                std::thread::spawn(move || publish(publisher, connection, &book, &next_value, &running))
-            })
-            .collect();
+        let publishers = Publishers::start(&hub, &next_value, {
+            let book = book.clone();
+            move |publisher, connection, values| publish(publisher, connection, values, &book)
+        });
         std::thread::sleep(Duration::from_millis(rng.random_range(5..250)));
         hub.kill9();
-        running.store(false, Ordering::Release);
-        for publisher in publishers {
-            publisher.join().unwrap();
-        }
+        publishers.stop();
     }
     let hub = Hub::start(folder.path());
     read_on(&hub, &mut since, &mut found);
@@ -57,9 +49,8 @@ fn every_acknowledged_event_survives_kill_9_once_and_in_order() {
 }
 
 /// Publishes until the hub is gone.
-fn publish(publisher: u64, mut hub: Connection, book: &Mutex<Book>, next_value: &AtomicU64, running: &AtomicBool) {
-    while running.load(Ordering::Acquire) {
-        let value = next_value.fetch_add(1, Ordering::Relaxed);
+fn publish(publisher: u64, mut hub: Connection, values: Values, book: &Mutex<Book>) {
+    for value in values {
         book.lock().unwrap().sent.entry(publisher).or_default().push(value);
         let body = format!("{publisher} {value}");
         let Ok(answer) = hub.request("POST", "/channels/crash", &[], body.as_bytes()) else { return };

@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::harness::{Address, Hub, Listener, binary, folder};
 use crate::http::Connection;
+use crate::publishers::{Publishers, Values};
 
-const PUBLISHERS: u64 = 4;
 const ROUNDS: u64 = 4;
 
 /// What became of what was published.
@@ -58,14 +57,10 @@ fn a_disk_that_refuses_writes_for_a_while_costs_nothing_that_was_acknowledged_an
     let read_on = |mut listener: Listener| std::thread::spawn(move || read_to_end(&mut listener));
     let live = read_on(live);
     let book = Arc::new(Mutex::new(Book::default()));
-    let (next_value, running) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(true)));
-    let publishers: Vec<_> = (0..PUBLISHERS)
-        .map(|publisher| {
-            let (book, next_value, running) = (book.clone(), next_value.clone(), running.clone());
-            let connection = hub.connect();
-            std::thread::spawn(move || publish(publisher, connection, &book, &next_value, &running))
-        })
-        .collect();
+    let publishers = Publishers::start(&hub, &Arc::default(), {
+        let book = book.clone();
+        move |publisher, connection, values| publish(publisher, connection, values, &book)
+    });
     let mut late = Vec::new();
     for round in 0..ROUNDS {
         until(|| book.lock().unwrap().acknowledged.len() as u64 > 40 * (round + 1));
@@ -83,10 +78,7 @@ fn a_disk_that_refuses_writes_for_a_while_costs_nothing_that_was_acknowledged_an
     }
     let count = book.lock().unwrap().acknowledged.len();
     until(|| book.lock().unwrap().acknowledged.len() > count + 40);
-    running.store(false, Ordering::Release);
-    for publisher in publishers {
-        publisher.join().unwrap();
-    }
+    publishers.stop();
     hub.publish("disk", "end");
     let book = book.lock().unwrap();
     assert!(!book.refused.is_empty() && !book.unknown.is_empty(), "the disk refused nothing");
@@ -105,9 +97,8 @@ fn a_disk_that_refuses_writes_for_a_while_costs_nothing_that_was_acknowledged_an
 
 /// Publishes until it is told to stop. Those with even numbers repeat what they don't know of, with its key. One has events
 /// so large that a failed write of them leaves a part behind; small ones the storage engine writes when it is dropped.
-fn publish(publisher: u64, mut hub: Connection, book: &Mutex<Book>, next_value: &AtomicU64, running: &AtomicBool) {
-    while running.load(Ordering::Acquire) {
-        let value = next_value.fetch_add(1, Ordering::Relaxed);
+fn publish(publisher: u64, mut hub: Connection, values: Values, book: &Mutex<Book>) {
+    for value in values {
         let padding = if publisher == 3 { noise(value, 20_000) } else { String::new() };
         let (body, key) = (format!("{publisher} {value} {padding}"), value.to_string());
         loop {

@@ -23,6 +23,7 @@ mod http2;
 mod http2_abuse;
 mod proxy;
 mod publish;
+mod publishers;
 mod read;
 mod restart;
 mod resume;
