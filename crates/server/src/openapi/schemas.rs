@@ -76,7 +76,6 @@ pub(super) fn all() -> Value {
         "Live": object(json!({"status": {"const": "live"}})),
         "Ready": object(json!({
             "status": {"const": "ready"},
-            "disk": {"enum": ["ok", "full"]},
             "checks": {"type": "object", "additionalProperties": {"type": "string"}},
         })),
     })

@@ -151,7 +151,7 @@ fn a_full_disk_refuses_events_before_it_hurts_and_takes_them_again_when_there_is
     assert!(stats["refused_disk_full"].as_u64() > Some(100) && stats["failed"] == 0, "{stats}");
     // The store lives off the reserve, and leaves most of it.
     assert!(stats["disk_free_bytes"].as_u64() > stats["disk_reserve_bytes"].as_u64().map(|bytes| bytes / 2), "{stats}");
-    assert_eq!(hub.get("/health/ready").json()["disk"], "full");
+    assert_eq!(hub.get("/health/ready").json()["checks"]["disk"], "the disk is full; durable events are refused");
     assert_eq!(read_all(&hub), book.lock().unwrap().acknowledged, "reading goes on");
     hub.listen("channel=full:1&since=last:1").next();
 
