@@ -56,7 +56,6 @@ mod open_files;
 mod openapi;
 mod panics;
 mod process;
-mod published;
 mod query;
 mod rate;
 mod rates;

@@ -18,13 +18,14 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 
 pub(crate) use self::export::Exporter;
+pub(crate) use self::published::Published;
 use self::queue::Counts;
 use crate::client::{Client, ServerUrl};
 use crate::config::TelemetryConfig;
 use crate::error::Refused;
-use crate::published::Published;
 
 mod export;
+mod published;
 mod queue;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -3,11 +3,11 @@
 //! One event is answered with its receipt or its problem. A batch is answered per item, in order: what is good is
 //! published, what isn't is refused. With `?atomic=1` it is all or nothing.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use bytes::Bytes;
 use fanfare_hub::limits::BATCH_EVENTS_MAX;
 use fanfare_hub::{AppendError, ChannelName, Draft, Event, Publisher, Receipt, event};
@@ -21,8 +21,8 @@ use crate::door::Door;
 use crate::duration;
 use crate::error::{ApiError, Code};
 use crate::limits::PUBLISH_BODY_BYTES_MAX;
-use crate::published::Published;
 use crate::query::Query;
+use crate::traces::Published;
 
 /// One event in a request.
 #[derive(Debug, Deserialize)]
@@ -105,7 +105,7 @@ pub(crate) async fn publish(
     let asked = door.uptime();
     let results = if atomic { all_or_nothing(&door, drafts).await? } else { each(&door, drafts).await? };
     let published = Published::now(&door, asked, results.iter().filter_map(Outcome::receipt));
-    Ok((Extension(published), Json(Results { results })).into_response())
+    Ok((published, Json(Results { results })).into_response())
 }
 
 /// Publishes the one event of a body.

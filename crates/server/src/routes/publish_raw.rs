@@ -3,10 +3,10 @@
 //!
 //! `POST /channels?channel=…` is the same for names that proxies would mangle in a path, and for several channels.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
-use axum::{Extension, Json};
 use bytes::Bytes;
 use fanfare_hub::{AppendError, ChannelName, Draft, DraftError, Event, PublishError, Publisher, Receipt};
 
@@ -16,11 +16,11 @@ use crate::door::Door;
 use crate::duration;
 use crate::error::{ApiError, Code};
 use crate::limits::{CONTENT_TYPE_BYTES_MAX, DISK_FULL_RETRY_AFTER, RAW_BODY_BYTES_MAX, STORE_RETRY};
-use crate::published::Published;
 use crate::query::Query;
+use crate::traces::Published;
 
-/// A receipt for the client, and what is left on it for those who watch requests.
-pub(super) type Answer = (Extension<Published>, Json<Receipt>);
+/// A receipt for the client, and what traces tell of it.
+pub(super) type Answer = (Published, Json<Receipt>);
 
 /// The endpoint, with the channel in the path.
 pub(crate) async fn by_path(
@@ -80,11 +80,11 @@ async fn publish(
     append_one(door, draft).await
 }
 
-/// Publishes one event, and says so to those who watch.
+/// Publishes one event.
 pub(super) async fn append_one(door: &Door, draft: Draft) -> Result<Answer, ApiError> {
     let asked = door.uptime();
     let receipt = door.hub().publish_draft(draft).await.map_err(refused_publish)?;
-    Ok((Extension(Published::now(door, asked, [&receipt])), Json(receipt)))
+    Ok((Published::now(door, asked, [&receipt]), Json(receipt)))
 }
 
 /// What the data is. `curl -d` calls everything a form; that, like nothing, says nothing.

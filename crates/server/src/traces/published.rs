@@ -1,7 +1,9 @@
-//! What a request has published, left on its answer for those who watch requests.
+//! What a request has published, left on its answer for the end of its span.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::response::{IntoResponseParts, ResponseParts};
 use fanfare_hub::Receipt;
 
 use crate::door::Door;
@@ -31,5 +33,14 @@ impl Published {
             };
         }
         Self { events, durability, asked, answered: door.uptime() }
+    }
+}
+
+impl IntoResponseParts for Published {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        parts.extensions_mut().insert(self);
+        Ok(parts)
     }
 }
