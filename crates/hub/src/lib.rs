@@ -22,6 +22,7 @@
 //! # });
 //! ```
 
+mod append_error;
 pub mod archive;
 mod beginning;
 mod catchup;
@@ -92,6 +93,7 @@ mod wheel;
 pub mod window;
 mod writer;
 
+pub use append_error::AppendError;
 pub use archive::{Archive, Archived, Import, ImportError};
 pub use channel::{ChannelName, NameError};
 pub use channel_row::EndReason;
@@ -120,4 +122,3 @@ pub use stream_id::{StreamId, StreamIdError};
 pub use subscribe::{Held, Reservation, Subscribe, SubscribeError};
 pub use subscription::HeartbeatStyle;
 pub use user::{UserName, UserNameError};
-pub use writer::AppendError;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::append_error::AppendError;
 use crate::clock::Clock;
 use crate::draft::Draft;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_DRAFTS_MAX};
@@ -15,7 +16,7 @@ use crate::position::Position;
 use crate::retention::Removed;
 use crate::shard::inbox::Inbox;
 use crate::stats::{Counters, bump};
-use crate::writer::{AppendError, Group, Outcome, Writer};
+use crate::writer::{Group, Outcome, Writer};
 
 /// What one permit of the queue's byte bound stands for.
 const PERMIT_BYTES: usize = 1024;

@@ -1,11 +1,12 @@
 //! Publishing: from a channel and an event to a receipt.
 
+use crate::append_error::AppendError;
 use crate::channel::{ChannelName, NameError};
 use crate::draft::{Draft, DraftError, Publisher};
 use crate::event::Event;
 use crate::hub::Hub;
 use crate::limits::BATCH_EVENTS_MAX;
-use crate::writer::{AppendError, Placed};
+use crate::writer::Placed;
 
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]

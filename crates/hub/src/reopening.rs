@@ -9,6 +9,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::append_error::AppendError;
 use crate::directory::position_of_key;
 use crate::entry::Entry;
 use crate::oldest::Oldest;
@@ -18,7 +19,7 @@ use crate::review::Review;
 use crate::rule::Durability;
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table};
 use crate::tier::Tier;
-use crate::writer::{AppendError, Outcome, State, Writer};
+use crate::writer::{Outcome, State, Writer};
 
 /// What a failed commit was to release, and to keep in memory.
 #[derive(Default)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::append_error::AppendError;
 use crate::channel::ChannelName;
 use crate::clock::{Clock, ManualClock};
 use crate::draft::{Draft, Publisher};
@@ -23,7 +24,7 @@ use crate::space::Space;
 use crate::stats::Counters;
 use crate::store::Store;
 use crate::store::faulty::FaultyStore;
-use crate::writer::{AppendError, Group, Writer, WriterParts};
+use crate::writer::{Group, Writer, WriterParts};
 
 mod client;
 mod reference;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::append_error::AppendError;
 use crate::clock::Clock;
 use crate::directory::{Directory, IndexEntry, index_key, position_of_key};
 use crate::draft::Draft;
@@ -54,32 +55,6 @@ pub(crate) struct Placed {
     pub(crate) durability: Durability,
     /// Whether it had been published before.
     pub(crate) duplicate: bool,
-}
-
-/// Why the log did not take a draft.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// The idempotency key was used for something else within its window.
-    #[error("`idempotency_key` was used for another event within the last ten minutes")]
-    Conflict,
-    /// Another item of an atomic batch was refused.
-    #[error("nothing was published: item {0} of the batch was refused")]
-    Batch(usize),
-    /// The disk has no room for durable events. Nothing was written.
-    #[error("the disk is full; durable events are taken again when there is room")]
-    DiskFull,
-    /// What the store knows of a channel is damaged, so nothing can be added to it.
-    #[error("the channel's entry in the store is damaged, so it takes no events; see `fanfare data check`")]
-    Damaged,
-    /// The store failed while the event was written. Whether it was kept shows once the store is open again.
-    #[error("the store failed while the event was written; whether it was kept is unknown")]
-    OutcomeUnknown,
-    /// The store failed before and is being reopened. Nothing was kept.
-    #[error("the store failed and is being reopened; nothing was published")]
-    Reopening,
-    /// The log takes nothing any more: it is closing.
-    #[error("the log takes no events at the moment")]
-    Closed,
 }
 
 /// What happened to the drafts of a group, in their order.

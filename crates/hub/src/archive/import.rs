@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::append_error::AppendError;
 use crate::clock::ManualClock;
 use crate::config::OpenError;
 use crate::draft::{Draft, DraftError, Publisher};
@@ -15,7 +16,7 @@ use crate::rule::{HistoryLimits, Rule, Rules};
 use crate::space::Space;
 use crate::store::fjall::FjallStore;
 use crate::store::{Store, StoreError};
-use crate::writer::{AppendError, Group, Writer, WriterParts};
+use crate::writer::{Group, Writer, WriterParts};
 
 /// Memory for what was imported last, which nobody will ask for.
 const WINDOW_BYTES: usize = 64 * 1024;

@@ -1,0 +1,27 @@
+//! Why the log does not take an event.
+
+/// Why the log did not take a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The idempotency key was used for something else within its window.
+    #[error("`idempotency_key` was used for another event within the last ten minutes")]
+    Conflict,
+    /// Another item of an atomic batch was refused.
+    #[error("nothing was published: item {0} of the batch was refused")]
+    Batch(usize),
+    /// The disk has no room for durable events. Nothing was written.
+    #[error("the disk is full; durable events are taken again when there is room")]
+    DiskFull,
+    /// What the store knows of a channel is damaged, so nothing can be added to it.
+    #[error("the channel's entry in the store is damaged, so it takes no events; see `fanfare data check`")]
+    Damaged,
+    /// The store failed while the event was written. Whether it was kept shows once the store is open again.
+    #[error("the store failed while the event was written; whether it was kept is unknown")]
+    OutcomeUnknown,
+    /// The store failed before and is being reopened. Nothing was kept.
+    #[error("the store failed and is being reopened; nothing was published")]
+    Reopening,
+    /// The log takes nothing any more: it is closing.
+    #[error("the log takes no events at the moment")]
+    Closed,
+}
