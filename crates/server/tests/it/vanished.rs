@@ -103,20 +103,18 @@ impl Drop for Process {
 }
 
 #[test]
+#[ignore = "long: most of a minute, which are the kernel's and the door's constants"]
 fn five_thousand_clients_behind_a_pulled_cable_are_found_out_and_counted() {
     vanish(|clients| format!("-n {clients} link set cable down"));
 }
 
 #[test]
+#[ignore = "long: most of a minute, which are the kernel's and the door's constants"]
 fn five_thousand_clients_that_never_answer_again_are_found_out_and_counted() {
     vanish(|clients| format!("-n {clients} route replace blackhole 10.231.7.1/32"));
 }
 
-/// Takes most of a minute, which are the kernel's and the door's constants, so it is one of the long runs.
 fn vanish(cut: impl Fn(&str) -> String) {
-    if std::env::var_os("FANFARE_LONG").is_none() {
-        return;
-    }
     let Some(network) = Network::lay() else {
         println!("skipped: network namespaces can't be made here (that takes root, and `ip` of iproute2)");
         return;

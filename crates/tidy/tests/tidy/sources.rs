@@ -82,6 +82,23 @@ fn nothing_is_left_for_later_in_the_code() {
 }
 
 #[test]
+fn tests_that_do_not_always_run_are_long_ones() {
+    // Built from parts, or this file would find itself.
+    let mark = ["#[ign", "ore"].concat();
+    let long = format!("{mark} = \"long: ");
+    let mut found = Vec::new();
+    for file in texts().iter().filter(|file| file.is(&[".rs"])) {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            let line = line.trim();
+            if line.starts_with(&mark) && !line.starts_with(&long) {
+                found.push(format!("{}:{number}: {line}", file.path));
+            }
+        }
+    }
+    nothing(&found, "nothing runs these; `./check --long` runs those whose reason begins with `long: `");
+}
+
+#[test]
 fn no_file_knows_the_machine_it_was_written_on() {
     // Built from parts, or this file would find itself.
     let homes = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat(), ["/Us", "ers/"].concat()];
