@@ -412,14 +412,19 @@ impl Shard {
         self.log.recent.forget_before(slot);
     }
 
-    /// The shard was slower than the whole window: its live streams go on from history.
+    /// The window has not what comes next: the shard was slower than all of it, a group of events larger, or something was
+    /// never in it. Live streams go on from history.
     fn fall_below(&mut self) {
-        tracing::warn!("a shard fell behind the window; its streams go on from history");
+        let mut streams = 0;
         for stream in self.streams.iter_mut() {
             if let Some(catchup) = stream.subscription.fall_below(self.log.position) {
                 self.jobs.push(stream.job(Work::Page(catchup)));
                 stream.count_behind(&self.counters, true);
+                streams += 1;
             }
+        }
+        if streams > 0 {
+            tracing::warn!(streams, "what live streams are to get next is not in the window; they go on from history");
         }
         self.jump();
     }

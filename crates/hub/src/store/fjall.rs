@@ -76,6 +76,8 @@ pub struct FjallStore {
     stepping: Mutex<()>,
     /// Whether reopening waits, and so nobody is to begin with a table.
     leave: AtomicBool,
+    /// Whether the log's mark could not be written the last time: that is said once.
+    unmarked: AtomicBool,
 }
 
 /// An opened folder. Fields are dropped in their order.
@@ -149,6 +151,7 @@ impl FjallStore {
             released: Mutex::new(released),
             stepping: Mutex::default(),
             leave: AtomicBool::new(false),
+            unmarked: AtomicBool::new(false),
         })
     }
 
@@ -327,7 +330,11 @@ impl Store for FjallStore {
     }
 
     fn mark(&self, key: [u8; 8]) {
-        if let Err(error) = mark::write(&self.folder, key) {
+        let written = mark::write(&self.folder, key);
+        let said = self.unmarked.swap(written.is_err(), Ordering::AcqRel);
+        if let Err(error) = written
+            && !said
+        {
             tracing::warn!(%error, "the log's mark could not be written; it only helps to notice damage");
         }
     }
