@@ -164,7 +164,7 @@ pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 impl Captured {
     /// What writes lines here.
     pub(crate) fn subscriber(&self, format: LogFormat, filter: &str) -> impl Subscriber + Send + Sync + use<> {
-        logging::subscriber(format, logging::filter(filter, false), false, self.clone())
+        logging::subscriber(format, logging::filter(filter, false), false, self.clone()).0
     }
 
     pub(crate) fn text(&self) -> String {

@@ -14,14 +14,14 @@ const INTERRUPTED: i32 = 130;
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let sources = arguments.sources()?;
     let Loaded { config, file, .. } = sources.read()?;
-    logging::start(&config.log);
+    let log = logging::start(&config.log);
     if let Some(file) = file {
         tracing::info!(file = %file.display(), "settings were read");
     }
     let mut signals = Signals::new().context("signals can't be received")?;
     let mut server = Server::start(config).await?;
     while signals.next().await == Word::Reload {
-        reload(&sources, &mut server);
+        reload(&sources, &log, &mut server);
     }
     let mut stopping = std::pin::pin!(server.stop());
     loop {
@@ -34,9 +34,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Reads the settings again. A mistake in them must not stop a server that runs.
-fn reload(sources: &Sources, server: &mut Server) {
+fn reload(sources: &Sources, log: &logging::Reload, server: &mut Server) {
     match sources.read() {
-        Ok(Loaded { config, .. }) => server.reload(&config),
+        Ok(Loaded { config, .. }) => {
+            log.reload(&config.log);
+            server.reload(&config);
+        }
         Err(error) => {
             tracing::error!("the settings can't be used, and are as before: {:#}", anyhow::Error::from(error));
         }

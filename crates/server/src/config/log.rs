@@ -10,13 +10,11 @@ use tracing_subscriber::EnvFilter;
 pub struct LogConfig {
     /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by part: `info,fanfare_hub=debug`. The
     /// variables `FANFARE_LOG` and `RUST_LOG` count over it.
-    #[schemars(extend("x-restart" = true))]
     pub filter: String,
     /// How a line looks: `human`, or `json`, one object a line.
     #[schemars(extend("x-restart" = true))]
     pub format: LogFormat,
     /// Whether every request has a line, whatever the filter says: method, path without query, status, how long it took.
-    #[schemars(extend("x-restart" = true))]
     pub requests: bool,
 }
 
