@@ -74,8 +74,7 @@ fn cases() -> Vec<Case<'static>> {
 fn each_kind_of_bad_input_is_refused_by_name_and_nothing_of_it_is_published() {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut everything = hub.listen("pattern=*");
-    everything.named("fanfare.hello");
+    let mut everything = hub.live("pattern=*");
     let mut wrong = Vec::new();
     for (method, path, headers, body, status, code, word) in cases() {
         let answer = hub.request(method, path, headers, body);

@@ -36,8 +36,7 @@ fn a_process_out_of_file_descriptors_serves_those_who_are_there_and_recovers() {
     const CLIENTS: usize = 400;
     let folder = folder();
     let hub = Hub::start_with(folder.path(), &["--listen", "127.0.0.1:0"]);
-    let mut listener = hub.listen("channel=a");
-    listener.named("fanfare.hello");
+    let mut listener = hub.live("channel=a");
     // A publisher that is there already.
     let mut publisher = hub.connect();
     assert_eq!(publisher.request("POST", "/channels/a", &[], b"before").unwrap().status, 200);

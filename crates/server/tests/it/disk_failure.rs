@@ -52,8 +52,7 @@ fn a_disk_that_refuses_writes_for_a_while_costs_nothing_that_was_acknowledged_an
         eprintln!("skipped: the limit of file sizes can't be changed here");
         return;
     }
-    let mut live = hub.listen("channel=disk&heartbeat=comment");
-    live.named("fanfare.hello");
+    let live = hub.live("channel=disk&heartbeat=comment");
     let read_on = |mut listener: Listener| std::thread::spawn(move || read_to_end(&mut listener));
     let live = read_on(live);
     let book = Arc::new(Mutex::new(Book::default()));

@@ -140,8 +140,7 @@ fn a_full_disk_refuses_events_before_it_hurts_and_takes_them_again_when_there_is
     let hub = Hub::start(&disk.path().join("data"));
     let next: [AtomicU64; PUBLISHERS] = std::array::from_fn(|publisher| AtomicU64::new(publisher as u64));
     let book = Mutex::new(Book::default());
-    let mut listener = hub.listen("channel=full:0");
-    listener.named("fanfare.hello");
+    let mut listener = hub.live("channel=full:0");
 
     publish_until(&hub, &next, &book, |book| book.refused.len() > 100);
     let first = book.lock().unwrap().acknowledged.len();

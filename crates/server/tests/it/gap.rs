@@ -194,8 +194,7 @@ fn a_slow_stream_is_told_of_the_overflow_or_closed_as_the_rule_says() {
         let folder = folder();
         let config = without_window(rules(vec![rule("fast").history(few(10)).overflow(overflow)]));
         let served = Served::start(folder.path(), config);
-        let mut listener = served.listen("channel=fast");
-        listener.named("fanfare.hello");
+        let mut listener = served.live("channel=fast");
         // Far more than sockets and buffers hold while nobody reads.
         let data = "x".repeat(100_000);
         for _ in 0..200 {

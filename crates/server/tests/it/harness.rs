@@ -47,6 +47,13 @@ pub(crate) trait Address {
         Listener::open(self.addr(), query, None)
     }
 
+    /// A listener to whom everything comes that is published from now on.
+    fn live(&self, query: &str) -> Listener {
+        let mut listener = self.listen(query);
+        listener.named("fanfare.hello");
+        listener
+    }
+
     fn resume(&self, query: &str, id: &str) -> Listener {
         Listener::open(self.addr(), query, Some(id))
     }

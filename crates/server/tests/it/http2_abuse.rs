@@ -96,8 +96,7 @@ impl Attacker {
 fn attacked(bytes_max: u64, attack: impl FnOnce(&Hub)) -> serde_json::Value {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut innocent = hub.listen("channel=innocent");
-    innocent.named("fanfare.hello");
+    let mut innocent = hub.live("channel=innocent");
     hub.publish("innocent", "before");
     assert_eq!(innocent.next().data, "before");
     let before = hub.memory_bytes("VmRSS");

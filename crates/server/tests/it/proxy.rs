@@ -163,8 +163,7 @@ fn cuts(kind: Kind) {
 /// The largest events and batches pass; what is too large is refused by the hub, in its own words.
 fn large_bodies(kind: Kind) {
     let Some(site) = Site::open(kind) else { return };
-    let mut listener = site.proxy.listen("channel=a");
-    listener.named("fanfare.hello");
+    let mut listener = site.proxy.live("channel=a");
     let event = "x".repeat(1024 * 1024);
     site.proxy.publish("a", &event);
     assert!(listener.next().data == event, "an event of 1 MiB arrives as it was");
@@ -332,8 +331,7 @@ fn waits(kind: Kind) {
 /// A reload doesn't touch streams until its patience ends, if ever; then they are cut, and miss nothing.
 fn reload(kind: Kind) {
     let Some(site) = Site::open_with(kind, "3s", &[]) else { return };
-    let mut old = site.proxy.listen("channel=a");
-    old.named("fanfare.hello");
+    let mut old = site.proxy.live("channel=a");
     site.proxy.reload();
     site.hub().publish("a", "one");
     assert_eq!(old.next().data, "one");

@@ -8,8 +8,7 @@ use crate::harness::{Address, Hub, Served, folder, rule, rules};
 fn curl_dash_d_reaches_a_bare_event_source() {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut listener = hub.listen("channel=news");
-    listener.named("fanfare.hello");
+    let mut listener = hub.live("channel=news");
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
     let answer = hub.request("POST", "/channels/news", &headers, b"hello");
     assert_eq!(answer.status, 200);
@@ -25,10 +24,8 @@ fn curl_dash_d_reaches_a_bare_event_source() {
 fn names_lines_and_json_arrive_as_they_were_sent() {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut raw = hub.listen("channel=a");
-    let mut json = hub.listen("channel=a&as=json");
-    raw.named("fanfare.hello");
-    json.named("fanfare.hello");
+    let mut raw = hub.live("channel=a");
+    let mut json = hub.live("channel=a&as=json");
     hub.post("/channels/a?event=told", "one\r\ntwo\rthree\n");
     hub.request(
         "POST",
@@ -57,10 +54,8 @@ fn names_lines_and_json_arrive_as_they_were_sent() {
 fn an_event_of_several_channels_comes_once_and_names_the_channel_that_is_followed() {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut both = hub.listen("channel=a&channel=b&as=json");
-    let mut second = hub.listen("channel=b&as=json");
-    both.named("fanfare.hello");
-    second.named("fanfare.hello");
+    let mut both = hub.live("channel=a&channel=b&as=json");
+    let mut second = hub.live("channel=b&as=json");
     let receipt = hub.post("/publish", r#"{"channels":["a","b"],"data":"x"}"#).json();
     assert_eq!(receipt["streams"], 2);
     hub.publish("b", "end");
@@ -73,8 +68,7 @@ fn an_event_of_several_channels_comes_once_and_names_the_channel_that_is_followe
 fn channels_that_paths_would_mangle_go_into_the_query() {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut listener = hub.listen("channel=https%3A%2F%2Fexample.com%2Fbooks%2F1&channel=..&channel=caf%C3%A9");
-    listener.named("fanfare.hello");
+    let mut listener = hub.live("channel=https%3A%2F%2Fexample.com%2Fbooks%2F1&channel=..&channel=caf%C3%A9");
     for channel in ["https%3A%2F%2Fexample.com%2Fbooks%2F1", "..", "caf%C3%A9"] {
         assert_eq!(hub.post(&format!("/channels?channel={channel}"), channel).status, 200);
         assert_eq!(listener.next().data, channel);
@@ -87,8 +81,7 @@ fn channels_that_paths_would_mangle_go_into_the_query() {
 fn a_batch_is_answered_item_by_item() {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut listener = hub.listen("channel=a");
-    listener.named("fanfare.hello");
+    let mut listener = hub.live("channel=a");
     let batch = r#"[{"channel":"a","data":1},{"channel":"a","event":"error","data":2},{"channel":"a","data":{"x":3}}]"#;
     let answer = hub.post("/publish", batch);
     assert_eq!(answer.status, 200);
@@ -102,8 +95,7 @@ fn a_batch_is_answered_item_by_item() {
 fn an_atomic_batch_is_all_or_nothing() {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut listener = hub.listen("channel=a");
-    listener.named("fanfare.hello");
+    let mut listener = hub.live("channel=a");
     let bad = r#"[{"channel":"a","data":1},{"channel":"@a","data":2}]"#;
     let answer = hub.post("/publish?atomic=1", bad);
     assert_eq!((answer.status, answer.json()["item"].as_u64()), (403, Some(1)), "{}", answer.text());

@@ -8,8 +8,7 @@ use crate::harness::{Address, Hub, binary, folder};
 fn a_graceful_stop_tells_each_stream_when_to_come_back_and_loses_nothing() {
     let folder = folder();
     let mut hub = Hub::start(folder.path());
-    let mut listener = hub.listen("channel=a");
-    listener.named("fanfare.hello");
+    let mut listener = hub.live("channel=a");
     let id = hub.publish("a", "before");
     hub.terminate();
     assert_eq!(listener.next().id, id);

@@ -28,8 +28,7 @@ fn a_stream_opens_with_its_headers_a_first_byte_and_a_hello() {
 fn without_a_channel_it_is_main() {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut listener = hub.listen("");
-    listener.named("fanfare.hello");
+    let mut listener = hub.live("");
     hub.publish("main", "x");
     assert_eq!(listener.next().data, "x");
 }
@@ -38,16 +37,13 @@ fn without_a_channel_it_is_main() {
 fn patterns_and_names_are_never_guessed_apart() {
     let folder = folder();
     let hub = Hub::start(folder.path());
-    let mut by_name = hub.listen("channel=chat:*");
-    let mut by_pattern = hub.listen("pattern=chat:*");
-    by_name.named("fanfare.hello");
-    by_pattern.named("fanfare.hello");
+    let mut by_name = hub.live("channel=chat:*");
+    let mut by_pattern = hub.live("pattern=chat:*");
     hub.publish("chat:1", "one");
     hub.publish("chat:*", "star");
     assert_eq!(by_name.next().data, "star");
     assert_eq!((by_pattern.next().data, by_pattern.next().data), ("one".into(), "star".into()));
-    let mut everything = hub.listen("pattern=*");
-    everything.named("fanfare.hello");
+    let mut everything = hub.live("pattern=*");
     std::thread::sleep(Duration::from_millis(2_500));
     hub.publish("x", "end");
     assert_eq!(everything.next().data, "end", "the hub's own channels are not among everything");
@@ -137,8 +133,7 @@ fn a_reader_that_takes_nothing_is_cut_in_time_and_counted() {
     };
     let served = Served::start(folder.path(), config);
     let _stalled = Connection::open(served.addr()).unwrap().stream("GET", "/events?channel=a", &[], b"").unwrap();
-    let mut good = served.listen("channel=b");
-    good.named("fanfare.hello");
+    let mut good = served.live("channel=b");
     let data = "x".repeat(500_000);
     // Until the sockets between are full.
     for _ in 0..60 {
