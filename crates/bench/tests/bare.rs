@@ -138,7 +138,8 @@ fn other_scenarios_lose_nothing_or_say_what_they_miss() {
     let idle = idle::run(&bare(), &IdleOptions { streams: 50, hold_s: 0, load: load() }).unwrap();
     assert!(idle.cut == 0 && idle.opening.count == 50, "{idle:?}");
 
-    let args = patterns::PatternsOptions { streams: 1, channels: 1, rate: 1.0, duration_s: 1, load: load() };
+    let fan_out = FanOutOptions { streams: 1, rate: 1.0, duration_s: 1, load: load() };
+    let args = patterns::PatternsOptions { channels: 1, fan_out };
     assert!(matches!(patterns::run(&bare(), &args), Err(MeasureError::Unsupported(_))));
     let args = channels::ChannelsOptions { channels: 1, named: 1, rate: 1.0, batch: 1, duration_s: 1, load: load() };
     assert!(matches!(channels::run(&bare(), &args), Err(MeasureError::Unsupported(_))));

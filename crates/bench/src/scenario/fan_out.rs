@@ -16,7 +16,7 @@ use crate::usage::ProcessTree;
 /// Sizes of the scenario.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FanOutOptions {
-    /// Streams that are open, all of one channel.
+    /// Streams that are open, all following the same.
     #[arg(long, default_value_t = 1_000)]
     pub streams: usize,
     /// Events in a second.
@@ -68,7 +68,7 @@ impl FanOutOptions {
 pub fn run(subject: &Subject, options: &FanOutOptions) -> Result<FanOutFigures, MeasureError> {
     let stage = Stage::set(subject, &options.load)?;
     let path = stage.path(CHANNEL);
-    paced(stage, &path, &[CHANNEL.to_owned()], options.streams, (options.rate, options.duration_s))
+    paced(stage, &path, &[CHANNEL.to_owned()], options)
 }
 
 /// Publishes to channels in turn, at a pace, to streams that follow all of them; then takes everything down.
@@ -76,12 +76,12 @@ pub(super) fn paced(
     stage: Stage<'_>,
     path: &str,
     channels: &[String],
-    streams: usize,
-    (rate, duration_s): (f64, u64),
+    options: &FanOutOptions,
 ) -> Result<FanOutFigures, MeasureError> {
-    let readers = stage.open(&Plan::alike(streams, path, 1, Record::Every))?;
+    let (rate, duration) = (options.rate, Duration::from_secs(options.duration_s));
+    let readers = stage.open(&Plan::alike(options.streams, path, 1, Record::Every))?;
     let (since, load_before) = (stage.watch()?, ProcessTree::alone());
-    let published = stage.publishing(channels).paced(rate, Duration::from_secs(duration_s))?.join()?;
+    let published = stage.publishing(channels).paced(rate, duration)?.join()?;
     stage.settle(&readers, published.count());
     let load_cpu = ProcessTree::alone().saturating_sub(load_before);
     let server = since.map(Since::until_now).transpose()?;

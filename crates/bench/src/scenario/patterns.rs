@@ -3,29 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::MeasureError;
-use crate::load::LoadOptions;
-use crate::scenario::fan_out::{self, FanOutFigures};
+use crate::scenario::fan_out::{self, FanOutFigures, FanOutOptions};
 use crate::scenario::stage::Stage;
 use crate::subject::Subject;
 
 /// Sizes of the scenario.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PatternsOptions {
-    /// Streams that are open, all of one pattern.
-    #[arg(long, default_value_t = 1_000)]
-    pub streams: usize,
     /// Channels that match, which get events in turn.
     #[arg(long, default_value_t = 10_000)]
     pub channels: usize,
-    /// Events in a second.
-    #[arg(long, default_value_t = 20.0)]
-    pub rate: f64,
-    /// Seconds for which events are published.
-    #[arg(long, default_value_t = 20)]
-    pub duration_s: u64,
-    /// What all scenarios share.
+    /// The same sizes as of streams of one channel.
     #[command(flatten)]
-    pub load: LoadOptions,
+    pub fan_out: FanOutOptions,
 }
 
 /// How patterns went.
@@ -41,8 +31,7 @@ pub struct PatternsFigures {
 impl PatternsOptions {
     /// Sizes of a run of a few seconds, which shows that everything works; its figures mean nothing.
     pub fn quick(self) -> Self {
-        let (streams, channels) = (self.streams.min(50), self.channels.min(100));
-        Self { streams, channels, duration_s: self.duration_s.min(2), ..self }
+        Self { channels: self.channels.min(100), fan_out: self.fan_out.quick() }
     }
 }
 
@@ -53,9 +42,9 @@ impl PatternsOptions {
 /// When the server has no patterns, or it or the load couldn't be run.
 pub fn run(subject: &Subject, options: &PatternsOptions) -> Result<PatternsFigures, MeasureError> {
     let Some(path) = &subject.subscribe_pattern else { return Err(MeasureError::Unsupported("patterns")) };
-    let stage = Stage::set(subject, &options.load)?;
+    let stage = Stage::set(subject, &options.fan_out.load)?;
     let channels: Vec<String> = (0..options.channels).map(|at| format!("bench:{at}")).collect();
     let path = path.replace("{pattern}", "bench:*");
-    let fan_out = fan_out::paced(stage, &path, &channels, options.streams, (options.rate, options.duration_s))?;
+    let fan_out = fan_out::paced(stage, &path, &channels, &options.fan_out)?;
     Ok(PatternsFigures { channels: options.channels as u64, fan_out })
 }
