@@ -6,6 +6,15 @@ pub enum AppendError {
     /// The idempotency key was used for something else within its window.
     #[error("`idempotency_key` was used for another event within the last ten minutes")]
     Conflict,
+    /// The channel has ended, or has ended for another reason.
+    #[error("the channel has ended; it takes nothing until it is reopened")]
+    Ended,
+    /// A newer producer has taken the channel over, or it has one and none was named.
+    #[error("`fence` is not the channel's newest: another producer has taken the channel over")]
+    Fenced,
+    /// The hub never gave such a fence.
+    #[error("`fence` is an unknown fence: the channel never had it")]
+    UnknownFence,
     /// Another item of an atomic batch was refused.
     #[error("nothing was published: item {0} of the batch was refused")]
     Batch(usize),

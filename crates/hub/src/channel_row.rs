@@ -22,6 +22,8 @@ pub(crate) struct ChannelRow {
     pub(crate) kind: Kind,
     /// Which of its producers may publish; 0 where anybody may.
     pub(crate) fence: u64,
+    /// The log's head when the fence was given: what nobody published to since is forgotten only after that.
+    pub(crate) fenced: Position,
     /// Where it ended, if it did, and why.
     pub(crate) end: Option<(Position, EndReason)>,
 }
@@ -72,6 +74,9 @@ impl ChannelRow {
         if (self.kind, self.fence, self.end) != (Kind::Events, 0, None) {
             value.push(u8::from(self.kind == Kind::Keys));
             varint::write(self.fence, &mut value);
+            if self.fence > 0 {
+                value.extend_from_slice(&self.fenced.to_key());
+            }
             if let Some((position, reason)) = self.end {
                 value.push(reason as u8);
                 value.extend_from_slice(&position.to_key());
@@ -91,12 +96,27 @@ impl ChannelRow {
             rest = more;
             row.kind = if *kind == 1 { Kind::Keys } else { Kind::Events };
             row.fence = varint::read(&mut rest)?;
+            if row.fence > 0 {
+                let (fenced, more) = rest.split_first_chunk::<8>()?;
+                rest = more;
+                row.fenced = Position::from_key(*fenced);
+            }
             if let Some((reason, position)) = rest.split_first() {
                 let reason = *EndReason::ALL.get(usize::from(*reason))?;
                 row.end = Some((Position::from_key(*position.first_chunk()?), reason));
             }
         }
         Some(row)
+    }
+
+    /// The newest position that it remembers. As long as cursors may be older, so may those who ask.
+    pub(crate) fn newest(&self) -> Position {
+        self.floor.max(self.fenced).max(self.end.map_or(Position::ORIGIN, |(position, _)| position))
+    }
+
+    /// What is left of it when no store has it any more: its number, which is nobody else's, and its floor.
+    pub(crate) fn forgotten(self) -> Self {
+        Self { id: self.id, floor: self.floor, moved: self.moved, ..Self::default() }
     }
 
     /// Reads the row of a channel from one store.
@@ -117,9 +137,10 @@ mod tests {
         let plain =
             ChannelRow { id: 300, floor: Position::new(1, 2), moved: Position::new(1, 3), ..ChannelRow::default() };
         assert_eq!(plain.encode().len(), 1 + 2 + 16, "as older hubs wrote it");
-        let fenced = ChannelRow { kind: Kind::Keys, fence: 700, ..plain };
+        let fenced = ChannelRow { kind: Kind::Keys, fence: 700, fenced: Position::new(1, 8), ..plain };
+        let both = ChannelRow { end: Some((Position::new(2, 9), EndReason::Done)), ..fenced };
         let ended = ChannelRow { end: Some((Position::new(2, 9), EndReason::Aborted)), ..plain };
-        for row in [plain, fenced, ended] {
+        for row in [plain, fenced, both, ended] {
             assert_eq!(ChannelRow::decode(&row.encode()), Some(row));
         }
         let mut bytes = ended.encode();

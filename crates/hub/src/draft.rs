@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::channel::ChannelName;
+use crate::ending::Deed;
 use crate::event::{Event, is_json};
 use crate::limits::{
     EVENT_BYTES_MAX, EVENT_CHANNELS_MAX, EVENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX, RETRY_MAX,
@@ -48,6 +49,8 @@ pub struct Draft {
     pub(crate) except_stream: Option<StreamId>,
     /// Which of a channel's producers publishes, see the channel's fence.
     pub(crate) fence: Option<u64>,
+    /// What it does to its channel.
+    pub(crate) deed: Deed,
 }
 
 /// Why an event can't be published. Each names the field that is wrong.
@@ -146,7 +149,7 @@ impl Draft {
             return Err(DraftError::IdempotencyKey(key.len()));
         }
         event.retry = event.retry.map(|retry| retry.clamp(RETRY_MIN, RETRY_MAX));
-        Ok(Self { channels, event, publisher, except_user: None, except_stream: None, fence: None })
+        Ok(Self { channels, event, publisher, except_user: None, except_stream: None, fence: None, deed: Deed::None })
     }
 
     /// Keeps the event from a user: live, and on replay.

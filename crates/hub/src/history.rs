@@ -14,6 +14,7 @@ use crate::channel::ChannelName;
 use crate::clock::Clock;
 use crate::damage::Readable;
 use crate::directory::{ChannelRow, IndexEntry, index_key, position_of_key};
+use crate::ending::Endings;
 use crate::entry::Entry;
 use crate::epoch::Epochs;
 use crate::floors::Floors;
@@ -38,6 +39,7 @@ pub(crate) struct History {
     /// What damage took.
     pub(crate) lost: Arc<LostParts>,
     pub(crate) floors: Arc<Floors>,
+    pub(crate) endings: Arc<Endings>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 

@@ -226,6 +226,7 @@ impl Hub {
             disk_free_bytes: self.0.space.free(),
             disk_reserve_bytes: self.0.space.reserve(),
             disk_full: self.0.space.is_full(),
+            ends: history.endings.counts().collect(),
             damaged: history.tiers.damage.count(),
             streams_max: self.0.streams_max.load(Ordering::Relaxed) as u64,
             queue: queue as u64,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::channel::ChannelName;
+use crate::channel_row::EndReason;
 use crate::cursor::Cursor;
 use crate::entry::Entry;
 use crate::follows::Since;
@@ -26,10 +27,21 @@ pub struct ChannelInfo {
     pub events: u64,
     /// Bytes kept.
     pub bytes: u64,
+    /// Where it ended, if it did, and why.
+    pub ended: Option<EndInfo>,
     /// Open streams that follow it.
     pub streams: usize,
     /// Its settings.
     pub rule: Arc<Rule>,
+}
+
+/// A channel's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndInfo {
+    /// The id of the event that ended it.
+    pub id: String,
+    /// Why.
+    pub reason: EndReason,
 }
 
 /// A part of a channel's history.
@@ -97,6 +109,7 @@ impl Hub {
             floor: (known.row.floor > Position::ORIGIN).then(|| id(known.row.floor)),
             events,
             bytes,
+            ended: known.row.end.map(|(position, reason)| EndInfo { id: id(position), reason }),
             streams: self.streams_of(std::slice::from_ref(name)),
             rule: self.rules().of(name),
         })

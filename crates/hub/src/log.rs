@@ -351,6 +351,8 @@ impl Loop {
                 Ok(placed) if placed.duplicate => bump(&self.counters.duplicates),
                 Ok(placed) => self.counters.published(placed.durability),
                 Err(AppendError::Conflict | AppendError::Batch(_)) => bump(&self.counters.conflicts),
+                Err(AppendError::Ended) => bump(&self.counters.refused_ended),
+                Err(AppendError::Fenced | AppendError::UnknownFence) => bump(&self.counters.refused_fenced),
                 Err(AppendError::DiskFull) => bump(&self.counters.refused_disk_full),
                 Err(
                     AppendError::OutcomeUnknown | AppendError::Reopening | AppendError::Closed | AppendError::Damaged,

@@ -77,6 +77,8 @@ pub(crate) struct Counters {
     pub(crate) conflicts: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) refused_disk_full: AtomicU64,
+    pub(crate) refused_ended: AtomicU64,
+    pub(crate) refused_fenced: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) removed: AtomicU64,
     pub(crate) store_failures: AtomicU64,
@@ -262,6 +264,12 @@ pub struct Stats {
     pub failed: u64,
     /// Publishes that were refused because the disk is full.
     pub refused_disk_full: u64,
+    /// Publishes that were refused because the channel has ended.
+    pub refused_ended: u64,
+    /// Publishes that were refused because a newer producer has the channel, or by a fence that the hub never gave.
+    pub refused_fenced: u64,
+    /// Channels that ended since the start, by reason.
+    pub ends: BTreeMap<&'static str, u64>,
     /// Events removed since the start, by reason: beyond the limits of their channel (`history`), as the oldest when the disk limit
     /// was reached (`disk`), at the end of their time to live (`ttl`). An event of several channels counts with each.
     pub removed_by_reason: BTreeMap<&'static str, u64>,
@@ -338,6 +346,9 @@ impl Counters {
             conflicts: read(&self.conflicts),
             failed: read(&self.failed),
             refused_disk_full: read(&self.refused_disk_full),
+            refused_ended: read(&self.refused_ended),
+            refused_fenced: read(&self.refused_fenced),
+            ends: BTreeMap::new(),
             removed_by_reason: ["history", "disk", "ttl"].into_iter().zip(self.removed_by.iter().map(read)).collect(),
             commits: read(&self.commits),
             publish_latency: self.distributions.publish_latency.distribution(),

@@ -128,9 +128,12 @@ impl Writer {
                 now_ms + 1
             }
             // Empty. Once no cursor can be older than its floor, nobody needs to know of it any more.
-            None if channel.is_settled() && channel.row.floor <= self.horizon.position() => {
+            None if channel.is_settled() && channel.row.newest() <= self.horizon.position() => {
                 batch.remove(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()));
                 channel.tally(tier).clear();
+                if !channel.tallies.iter().any(|tally| tally.has_row) {
+                    channel.row = channel.row.forgotten();
+                }
                 return Ok(());
             }
             None => now_ms.saturating_add(self.horizon.age_max().as_millis() as u64 / 8),

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::directory::{Directory, IndexEntry, index_key, position_of_key};
 use crate::draft::Draft;
 use crate::due::Due;
+use crate::ending::{Deed, Endings};
 use crate::entry::Entry;
 use crate::epoch::Epochs;
 use crate::floors::Floors;
@@ -34,8 +35,10 @@ use crate::window::Window;
 
 mod closing;
 mod damaged;
+mod deeds;
 
 pub(crate) use self::damaged::{LostParts, lost_of};
+use self::deeds::Consent;
 
 /// Drafts that are appended together, in their order.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(crate) struct Placed {
     pub(crate) durability: Durability,
     /// Whether it had been published before.
     pub(crate) duplicate: bool,
+    /// The channel's new fence, of a draft that asks for one; otherwise 0.
+    pub(crate) fence: u64,
 }
 
 /// What happened to the drafts of a group, in their order.
@@ -69,6 +74,8 @@ pub(crate) struct Writer {
     pub(crate) window: Arc<Window>,
     pub(crate) horizon: Arc<Horizon>,
     pub(crate) floors: Arc<Floors>,
+    /// Whether channels have ever ended, for readers.
+    pub(crate) endings: Arc<Endings>,
     /// How much room the disk has.
     pub(crate) space: Arc<Space>,
     /// What it knows of each channel.
@@ -164,6 +171,7 @@ impl Writer {
         let epoch = epochs.current();
         let last = Position::new(epoch.ordinal, 0);
         let floors = Arc::new(Floors::open(&*parts.store)?);
+        let endings = Arc::new(Endings::open(&*parts.store)?);
         let tiers = Tiers::new(parts.store.clone());
         let head = damaged::head(&*parts.store)?;
         let lost_parts =
@@ -184,6 +192,7 @@ impl Writer {
             retention: Retention::new(floors.clone()),
             oldest: Oldest::default(),
             floors,
+            endings,
             space: parts.space,
             last,
             last_event: last,
@@ -229,6 +238,7 @@ impl Writer {
             horizon: self.horizon.clone(),
             lost: self.lost.clone(),
             floors: self.floors.clone(),
+            endings: self.endings.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -341,9 +351,13 @@ impl Writer {
             if self.is_damaged(draft)? {
                 return Ok(Judgement::Refused(at, AppendError::Damaged));
             }
+            let refusal = self.refusal(draft)?;
             let is_durable = draft.channels.iter().any(|name| self.rules.of(name).durability == Durability::Durable);
             let cost = if is_durable { space::cost(draft) } else { 0 };
             let Some(key) = store_key(draft) else {
+                if let Some(refusal) = refusal {
+                    return Ok(Judgement::Refused(at, refusal));
+                }
                 bytes += cost;
                 continue;
             };
@@ -354,7 +368,13 @@ impl Writer {
                 return Ok(Judgement::Refused(at, AppendError::Conflict));
             }
             let is_repeated = own.insert(key, published).is_some();
-            bytes += if is_repeated || verdict != Verdict::New { 0 } else { cost };
+            if is_repeated || verdict != Verdict::New {
+                continue;
+            }
+            if let Some(refusal) = refusal {
+                return Ok(Judgement::Refused(at, refusal));
+            }
+            bytes += cost;
         }
         Ok(Judgement::Costs(bytes))
     }
@@ -371,19 +391,22 @@ impl Writer {
                 Verdict::New => {}
                 Verdict::Conflict => return Ok(Err(AppendError::Conflict)),
                 Verdict::Duplicate(Published { position, durability, .. }) => {
-                    return Ok(Ok(Placed { position, durability, duplicate: true }));
+                    return Ok(Ok(Placed { position, durability, duplicate: true, fence: 0 }));
                 }
             }
         }
         self.time_ms = now_ms;
-        let mut durability = Durability::Transient;
-        for name in &draft.channels {
-            let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
-            durability = durability.max(channel.rule.durability);
-        }
+        let durability = match self.consent(&draft)? {
+            Consent::Given(durability) => durability,
+            Consent::Done(placed) => return Ok(Ok(placed)),
+            Consent::Refused(refusal) => return Ok(Err(refusal)),
+        };
         if durability == Durability::Durable && !commit.room.take(space::cost(&draft)) {
             self.space.refuse();
             return Ok(Err(AppendError::DiskFull));
+        }
+        if draft.deed == Deed::Fence {
+            return Ok(Ok(self.give_fence(&draft, durability, commit)?));
         }
         let position = match Tier::of(durability) {
             Some(_) => Some(self.next_position()?),
@@ -397,14 +420,16 @@ impl Writer {
             Due::Idempotency(key.clone()).put(until_ms, batch);
             pending.remember(key, published, batch);
         }
+        let deed = draft.deed;
         let record = Record::of(draft, now_ms);
         if let (Some(position), Some(tier)) = (position, Tier::of(durability)) {
             commit.synced |= tier == Tier::Durable;
             self.keep(position, tier, &record, commit.batch(tier))?;
+            self.do_deed(deed, &record.channels, position, commit)?;
         }
         self.last_event = position.unwrap_or(self.last_event);
         commit.entries.push(Arc::new(Entry::new(self.last_event, self.random, durability, record)));
-        Ok(Ok(Placed { position, durability, duplicate: false }))
+        Ok(Ok(Placed { position, durability, duplicate: false, fence: 0 }))
     }
 
     /// Adds a record to a tier's batch: log, index, and the rows of channels that are new there.

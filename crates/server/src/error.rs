@@ -68,6 +68,10 @@ codes! {
     Timeout: "timeout", REQUEST_TIMEOUT, "The request took too long";
     /// The idempotency key was used for another event.
     Conflict: "conflict", CONFLICT, "The idempotency key is taken";
+    /// The channel has ended; it takes no events until it is reopened.
+    Ended: "ended", CONFLICT, "The channel has ended";
+    /// Another producer has taken the channel over, or it has one and the request names none.
+    Fenced: "fenced", CONFLICT, "Another producer has the channel";
     /// A body, an event or a batch is over its limit.
     TooLarge: "too_large", PAYLOAD_TOO_LARGE, "Too large";
     /// Path and query are over their limit.

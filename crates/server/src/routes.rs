@@ -9,12 +9,14 @@ use crate::error::{ApiError, Code};
 
 pub(crate) mod channel;
 pub(crate) mod channels;
+pub(crate) mod end;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod page;
+pub(crate) mod producer;
 pub(crate) mod publish;
 pub(crate) mod publish_raw;
 pub(crate) mod stats;
@@ -44,6 +46,9 @@ pub(crate) const API: &[Route] = &[
     route("/channels/{channel}", &["GET", "POST"], || {
         get(channel::by_path).post(publish_raw::by_path).fallback(get_or_post)
     }),
+    route("/channels/{channel}/end", &["POST"], || post(end::end).fallback(only_post)),
+    route("/channels/{channel}/reopen", &["POST"], || post(end::reopen).fallback(only_post)),
+    route("/channels/{channel}/producer", &["POST"], || post(producer::producer).fallback(only_post)),
     route("/channels/{channel}/history", &["GET"], || get(history::by_path).fallback(only_get)),
     route("/history", &["GET"], || get(history::by_query).fallback(only_get)),
     route("/stats", &["GET"], || get(stats::stats).fallback(only_get)),

@@ -92,7 +92,7 @@ impl Import {
             None if channels.iter().any(|name| name.as_str().starts_with('@')) => Publisher::Hub,
             None => Publisher::Anyone,
         };
-        let draft = Draft { except_user, ..Draft::new(channels, event, publisher)? };
+        let draft = Draft { except_user, ..Draft::imported(channels, event, publisher)? };
         if time_ms != self.time_ms || self.drafts.len() >= COMMIT_DRAFTS_MAX || self.bytes >= COMMIT_BYTES_MAX {
             self.flush()?;
         }

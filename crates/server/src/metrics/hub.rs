@@ -35,12 +35,16 @@ fn publishing(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
     let refused = [
         ("conflict", stats.conflicts),
         ("disk_full", stats.refused_disk_full),
+        ("ended", stats.refused_ended),
+        ("fenced", stats.refused_fenced),
         ("failed", stats.failed),
         ("duplicate", stats.duplicates),
     ];
     let help = "Publishes that made no event, by reason: duplicates were answered with the first receipt, failed ones \
                 may or may not be kept.";
     sheet.counters("fanfare_events_not_published", help, "reason", refused)?;
+    let ends = stats.ends.iter().map(|(reason, count)| (*reason, *count));
+    sheet.counters("fanfare_channels_ended", "Channels that ended, by reason.", "reason", ends)?;
     let help = "From a publisher's asking to its acknowledgement, within the hub.";
     sheet.histogram("fanfare_publish_latency_seconds", help, &stats.publish_latency)?;
     sheet.counter("fanfare_commits", "Group commits, failed ones included.", stats.commits)?;

@@ -122,6 +122,9 @@ const WHERE: &[(&str, &str)] = &[
     ("conflicts", "fanfare_events_not_published_total{reason=\"conflict\"}"),
     ("failed", "fanfare_events_not_published_total{reason=\"failed\"}"),
     ("refused_disk_full", "fanfare_events_not_published_total{reason=\"disk_full\"}"),
+    ("refused_ended", "fanfare_events_not_published_total{reason=\"ended\"}"),
+    ("refused_fenced", "fanfare_events_not_published_total{reason=\"fenced\"}"),
+    ("ends", "fanfare_channels_ended_total{reason=\"*\"}"),
     ("commits", "fanfare_commits_total"),
     ("publish_latency", "fanfare_publish_latency_seconds_count"),
     ("commit_duration", "fanfare_commit_duration_seconds_count"),
@@ -170,6 +173,8 @@ fn distinct(stats: Stats) -> Stats {
         conflicts: number(),
         failed: number(),
         refused_disk_full: number(),
+        refused_ended: number(),
+        refused_fenced: number(),
         commits: number(),
         queue: number(),
         queue_bytes: number(),
@@ -191,8 +196,11 @@ fn distinct(stats: Stats) -> Stats {
         disk_full: true,
         ..stats
     };
-    let maps = [&mut stats.streams_closed, &mut stats.gaps, &mut stats.published, &mut stats.removed_by_reason];
-    maps.into_iter().flat_map(|map| map.values_mut()).for_each(|count| *count = number());
+    let Stats { streams_closed, gaps, published, removed_by_reason, ends, .. } = &mut stats;
+    [streams_closed, gaps, published, removed_by_reason, ends]
+        .into_iter()
+        .flat_map(|map| map.values_mut())
+        .for_each(|count| *count = number());
     stats
 }
 

@@ -12,7 +12,7 @@ const JSON: &str = "application/json";
 
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
-    [listening(), publishing(), reading(), watching()].into_iter().flatten().collect()
+    [listening(), publishing(), ending(), reading(), watching()].into_iter().flatten().collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is written where it is given")]
@@ -56,12 +56,14 @@ const OF_BODIES: [Code; 6] =
     [Code::BadJson, Code::NotUtf8, Code::Timeout, Code::TooLarge, Code::UnsupportedMedia, Code::Busy];
 
 /// What may go wrong with an event.
-const OF_EVENTS: [Code; 9] = [
+const OF_EVENTS: [Code; 11] = [
     Code::RateLimited,
     Code::BadChannel,
     Code::BadEventName,
     Code::ReservedChannel,
     Code::Conflict,
+    Code::Ended,
+    Code::Fenced,
     Code::DiskFull,
     Code::Closed,
     Code::OutcomeUnknown,
@@ -114,6 +116,11 @@ fn listening() -> Vec<Operation> {
     ]
 }
 
+fn fence() -> Value {
+    let schema = json!({"type": "integer", "minimum": 1});
+    parameter("query", "fence", schema, "Which producer of the channel this is, where it has one.")
+}
+
 fn publishing() -> Vec<Operation> {
     let key = || header("Idempotency-Key", "Makes a second try harmless.");
     let options = || {
@@ -131,6 +138,7 @@ fn publishing() -> Vec<Operation> {
                 json!({"type": "string", "pattern": "^[1-9][0-9]{0,5}(s|m|h)?$"}),
                 "How long it is worth delivering.",
             ),
+            fence(),
             key(),
         ]
     };
@@ -158,6 +166,25 @@ fn publishing() -> Vec<Operation> {
         },
         raw("/channels/{channel}", "publishTo", "Publishes the body to a channel.", channel_path()),
         raw("/channels", "publishToAll", "Publishes the body to the channels that the query names.", channels),
+    ]
+}
+
+fn ending() -> Vec<Operation> {
+    let post = |path, id, summary, parameters: Vec<Value>, body, answer| Operation {
+        path,
+        method: "post",
+        id,
+        summary,
+        parameters: [vec![channel_path()], parameters].concat(),
+        body,
+        answer: (JSON, reference(answer)),
+        codes: [&OF_EVENTS[..], &OF_BODIES].concat(),
+    };
+    let with = |schema| vec![(JSON, reference(schema))];
+    vec![
+        post("/channels/{channel}/end", "end", "Ends a channel.", vec![fence()], with("End"), "Receipt"),
+        post("/channels/{channel}/reopen", "reopen", "Opens it again.", vec![fence()], with("Reopen"), "Receipt"),
+        post("/channels/{channel}/producer", "producer", "A fence for a new producer.", vec![], vec![], "Producer"),
     ]
 }
 

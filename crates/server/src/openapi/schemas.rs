@@ -1,5 +1,6 @@
 //! What bodies look like, as JSON Schema 2020-12.
 
+use fanfare_hub::EndReason;
 use fanfare_hub::limits::BATCH_EVENTS_MAX;
 use serde_json::{Value, json};
 
@@ -58,6 +59,16 @@ pub(super) fn all() -> Value {
             "results": {"type": "array", "items": {"anyOf": [reference("Receipt"), reference("Problem")]}},
         })),
         "Publish": publish(),
+        "End": optional(json!({
+            "reason": {"enum": EndReason::ALL.map(EndReason::as_str), "default": "done"},
+            "data": {"description": "Any JSON, delivered with the end."},
+            "fence": {"type": "integer", "minimum": 1},
+        })),
+        "Reopen": optional(json!({"fence": {"type": "integer", "minimum": 1}})),
+        "Producer": object(json!({
+            "channel": text("Its name."),
+            "fence": {"type": "integer", "minimum": 1, "description": "What to publish with."},
+        })),
         "Subscribe": subscribe(),
         "Channel": channel(),
         "Channels": object(json!({
@@ -118,6 +129,7 @@ fn event() -> Value {
         "retry": whole("A reconnection time for browsers, in milliseconds."),
         "ttl": {"type": ["number", "string"], "description": "How long it is worth delivering: seconds, or `5m`."},
         "idempotency_key": {"type": "string", "minLength": 1, "description": "Makes a second try harmless."},
+        "fence": {"type": "integer", "minimum": 1, "description": "Which producer of the channel this is."},
     }))
 }
 
@@ -163,12 +175,15 @@ fn subscribe() -> Value {
 }
 
 fn channel() -> Value {
+    let reason = json!({"enum": EndReason::ALL.map(EndReason::as_str)});
+    let end = object(json!({"id": text("The id of the event that ended it."), "reason": reason}));
     object(json!({
         "channel": text("Its name."),
         "head": id("The id of the newest event that is kept."),
         "floor": id("The id up to which retention removed events."),
         "events": whole("Events kept, expired ones included until they are swept."),
         "bytes": whole("Bytes kept."),
+        "ended": {"anyOf": [end, {"type": "null"}]},
         "streams": whole("Open streams that follow it."),
         "rule": {"type": "object", "description": "Its settings; members are added."},
     }))

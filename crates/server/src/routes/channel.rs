@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use fanfare_hub::{ChannelInfo, ChannelName, Overflow, Rule, StoreError};
+use fanfare_hub::{ChannelInfo, ChannelName, EndInfo, EndReason, Overflow, Rule, StoreError};
 use serde::Serialize;
 
 use crate::channel_arg::ChannelPath;
@@ -21,8 +21,16 @@ pub(crate) struct Answer {
     floor: Option<String>,
     events: u64,
     bytes: u64,
+    /// Where it ended, if it did, and why.
+    ended: Option<EndAnswer>,
     streams: usize,
     rule: RuleAnswer,
+}
+
+#[derive(Debug, Serialize)]
+struct EndAnswer {
+    id: String,
+    reason: EndReason,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,8 +53,10 @@ struct HistoryAnswer {
 
 impl From<ChannelInfo> for Answer {
     fn from(info: ChannelInfo) -> Self {
-        let ChannelInfo { channel, head, floor, events, bytes, streams, rule } = info;
-        Self { channel: channel.to_string(), head, floor, events, bytes, streams, rule: RuleAnswer::of(&rule) }
+        let ChannelInfo { channel, head, floor, events, bytes, ended, streams, rule } = info;
+        let ended = ended.map(|EndInfo { id, reason }| EndAnswer { id, reason });
+        let rule = RuleAnswer::of(&rule);
+        Self { channel: channel.to_string(), head, floor, events, bytes, ended, streams, rule }
     }
 }
 

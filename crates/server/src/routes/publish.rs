@@ -14,7 +14,7 @@ use fanfare_hub::{AppendError, ChannelName, Draft, Event, Publisher, Receipt, ev
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::publish_raw::{Answer, append_one, idempotency_key, refused_append, refused_draft, refused_publish};
+use super::publish_raw::{Answer, append_one, fence, idempotency_key, refused_append, refused_draft, refused_publish};
 use crate::body;
 use crate::channel_arg::channel;
 use crate::door::Door;
@@ -38,6 +38,7 @@ struct Item<'a> {
     retry: Option<u64>,
     idempotency_key: Option<String>,
     ttl: Option<Ttl>,
+    fence: Option<u64>,
 }
 
 /// Seconds, or a text such as `5m`.
@@ -160,7 +161,8 @@ fn draft(item: Item<'_>) -> Result<Draft, ApiError> {
     if let Some(key) = item.idempotency_key {
         event = event.idempotency_key(key);
     }
-    Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))
+    let draft = Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
+    fence(draft, item.fence)
 }
 
 /// A string is text; anything else is JSON, as it was written.

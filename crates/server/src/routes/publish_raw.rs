@@ -30,7 +30,7 @@ pub(crate) async fn by_path(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["event", "retry", "ttl"])?;
+    let query = Query::parse(query.as_deref(), &["event", "retry", "ttl", "fence"])?;
     publish(&door, vec![channel], &query, &headers, body).await
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn by_query(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["channel", "event", "retry", "ttl"])?;
+    let query = Query::parse(query.as_deref(), &["channel", "event", "retry", "ttl", "fence"])?;
     let channels: Vec<ChannelName> = query.all("channel").map(channel).collect::<Result<_, _>>()?;
     if channels.is_empty() {
         let detail = "no channel is named; publish with `POST /channels/{channel}` or `POST /channels?channel=…`";
@@ -77,7 +77,16 @@ async fn publish(
         event = event.idempotency_key(key);
     }
     let draft = Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(door, draft).await
+    append_one(door, fence(draft, query.value("fence")?)?).await
+}
+
+/// Says which of its channels' producers publishes a draft. Fences are counted from 1.
+pub(crate) fn fence(draft: Draft, fence: Option<u64>) -> Result<Draft, ApiError> {
+    match fence {
+        None => Ok(draft),
+        Some(0) => Err(ApiError::malformed("`fence` is 0; the hub gives them from 1 on")),
+        Some(fence) => Ok(draft.fenced(fence)),
+    }
 }
 
 /// Publishes one event.
@@ -151,8 +160,10 @@ pub(crate) fn refused_draft(error: &DraftError) -> ApiError {
 pub(crate) fn refused_append(error: AppendError) -> ApiError {
     let code = match error {
         AppendError::Conflict => Code::Conflict,
-        // Only where a batch is atomic, and then the item that is meant is told instead.
-        AppendError::Batch(_) => Code::Malformed,
+        AppendError::Ended => Code::Ended,
+        AppendError::Fenced => Code::Fenced,
+        // Of a batch only where it is atomic, and then the item that is meant is told instead.
+        AppendError::UnknownFence | AppendError::Batch(_) => Code::Malformed,
         AppendError::DiskFull => Code::DiskFull,
         AppendError::Damaged => Code::StoreFailed,
         AppendError::OutcomeUnknown => Code::OutcomeUnknown,
@@ -163,7 +174,7 @@ pub(crate) fn refused_append(error: AppendError) -> ApiError {
     match error {
         AppendError::DiskFull => refusal.retry_after(DISK_FULL_RETRY_AFTER),
         AppendError::OutcomeUnknown | AppendError::Reopening => refusal.retry_after(STORE_RETRY),
-        AppendError::Conflict | AppendError::Batch(_) | AppendError::Closed | AppendError::Damaged => refusal,
+        _ => refusal,
     }
 }
 

@@ -1,0 +1,147 @@
+//! What events do to their channels, and what channels say to events: ends, reopenings, fences. Rows change here in the order
+//! of the log, and with the commit of what changed them.
+
+use bytes::Bytes;
+
+use super::{AppendError, Commit, Placed, Writer};
+use crate::channel::ChannelName;
+use crate::channel_row::ChannelRow;
+use crate::draft::{Draft, Publisher};
+use crate::due::Due;
+use crate::ending::Deed;
+use crate::position::Position;
+use crate::rule::Durability;
+use crate::store::{StoreError, Table};
+use crate::tier::Tier;
+
+/// What the channels of a draft say to it.
+pub(super) enum Consent {
+    /// It may be placed, and is kept so.
+    Given(Durability),
+    /// What it is to do has been done before.
+    Done(Placed),
+    /// It is refused.
+    Refused(AppendError),
+}
+
+/// What one channel says to a draft, by its row.
+fn answer(row: &ChannelRow, draft: &Draft) -> Result<(), AppendError> {
+    // What the hub itself does needs no fence.
+    if row.fence > 0 && draft.deed != Deed::Fence && draft.publisher != Publisher::Hub {
+        match draft.fence {
+            Some(fence) if fence == row.fence => {}
+            Some(fence) if fence > row.fence => return Err(AppendError::UnknownFence),
+            Some(_) | None => return Err(AppendError::Fenced),
+        }
+    }
+    match (draft.deed, row.end) {
+        (Deed::None, Some(_)) => Err(AppendError::Ended),
+        (Deed::End(reason), Some((_, before))) if before != reason => Err(AppendError::Ended),
+        _ => Ok(()),
+    }
+}
+
+impl Writer {
+    /// Asks the channels of a draft whether it may be placed.
+    pub(super) fn consent(&mut self, draft: &Draft) -> Result<Consent, StoreError> {
+        let mut durability = Durability::Transient;
+        let mut has_fence = draft.deed == Deed::Fence;
+        let mut done = None;
+        for name in &draft.channels {
+            let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+            durability = durability.max(channel.rule.durability);
+            has_fence |= channel.row.fence > 0;
+            if let Err(refusal) = answer(&channel.row, draft) {
+                return Ok(Consent::Refused(refusal));
+            }
+            done = match (draft.deed, channel.row.end) {
+                (Deed::End(_), Some((position, _))) => Some(Some(position)),
+                (Deed::Reopen, None) => Some(None),
+                _ => done,
+            };
+        }
+        if draft.fence.is_some() && !has_fence {
+            return Ok(Consent::Refused(AppendError::UnknownFence));
+        }
+        if draft.deed != Deed::None {
+            // Where nothing else is kept, what a channel is must be all the same, as long as the hub runs.
+            durability = durability.max(Durability::Memory);
+        }
+        Ok(match done {
+            Some(position) => Consent::Done(Placed { position, durability, duplicate: true, fence: 0 }),
+            None => Consent::Given(durability),
+        })
+    }
+
+    /// Why the channels of a draft refuse it, if they do.
+    pub(super) fn refusal(&mut self, draft: &Draft) -> Result<Option<AppendError>, StoreError> {
+        Ok(match self.consent(draft)? {
+            Consent::Refused(refusal) => Some(refusal),
+            Consent::Given(_) | Consent::Done(_) => None,
+        })
+    }
+
+    /// Has the rows of a draft's channels say what it did. To be called after its record is kept.
+    pub(super) fn do_deed(
+        &mut self,
+        deed: Deed,
+        channels: &[ChannelName],
+        position: Position,
+        commit: &mut Commit,
+    ) -> Result<(), StoreError> {
+        let end = match deed {
+            Deed::None | Deed::Fence => return Ok(()),
+            Deed::Reopen => None,
+            Deed::End(reason) => {
+                self.endings.ends(reason, commit.batch(Tier::Durable));
+                Some((position, reason))
+            }
+        };
+        for name in channels {
+            self.directory.channel(name, &self.rules, &self.tiers)?.row.end = end;
+            self.put_rows(name, commit)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a channel its next fence.
+    pub(super) fn give_fence(
+        &mut self,
+        draft: &Draft,
+        durability: Durability,
+        commit: &mut Commit,
+    ) -> Result<Placed, StoreError> {
+        let tier = Tier::of(durability).unwrap_or(Tier::Memory);
+        commit.synced |= tier == Tier::Durable;
+        let mut placed = Placed { position: None, durability, duplicate: false, fence: 0 };
+        for name in &draft.channels {
+            let until_ms = self.now_ms().saturating_add(self.horizon.age_max().as_millis() as u64);
+            let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+            channel.row.fence += 1;
+            channel.row.fenced = self.last;
+            placed.fence = channel.row.fence;
+            let tally = channel.tally(tier);
+            if tally.count() == 0 {
+                // Nobody may ever publish, and then it is to be forgotten.
+                Due::Channel(name.clone()).put(until_ms, commit.batch(tier));
+            }
+            if !std::mem::replace(&mut tally.has_row, true) && tier == Tier::Durable {
+                self.directory.store_next_id(commit.batch(tier));
+            }
+            self.put_rows(name, commit)?;
+        }
+        Ok(placed)
+    }
+
+    /// Writes the row of a channel wherever it has one.
+    fn put_rows(&mut self, name: &ChannelName, commit: &mut Commit) -> Result<(), StoreError> {
+        let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+        let row = channel.row;
+        for tier in Tier::ALL {
+            if channel.tally(tier).has_row {
+                commit.batch(tier).put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), row.encode());
+            }
+        }
+        Ok(())
+    }
+}
