@@ -57,6 +57,7 @@ pub mod info;
 mod json;
 mod keeper;
 pub mod limits;
+mod line;
 mod log;
 mod mailbox;
 pub mod notice;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::index::StreamKey;
+use crate::line::Lines;
 use crate::mailbox::BodyOutlet;
 use crate::socket::SocketOutlet;
 
@@ -50,11 +51,21 @@ impl Outlet {
         }
     }
 
-    /// When a reader that takes nothing will be stalled, where that is known.
-    pub(crate) fn stalled_at(&self, stall_max: Duration) -> Option<Duration> {
+    /// Looks how the connection stands, where that can be seen: if it `is_full`, if something was sent lately, or if there
+    /// is a reason of its own.
+    pub(crate) fn look(&mut self, lines: &mut Lines, is_full: bool, is_busy: bool, now: Duration) {
+        if let Self::Socket(socket) = self
+            && (is_full || is_busy || socket.wants_look())
+        {
+            socket.look(lines, is_full, now);
+        }
+    }
+
+    /// In how long a reader that takes nothing will be stalled, where that is known.
+    pub(crate) fn stalled_in(&self, now: Duration, stall_max: Duration) -> Option<Duration> {
         match self {
             Self::Body(_) => None,
-            Self::Socket(socket) => socket.stalled_at(stall_max),
+            Self::Socket(socket) => socket.stalled_in(now, stall_max),
         }
     }
 
@@ -64,6 +75,11 @@ impl Outlet {
             Self::Body(body) => body.is_stalled(now, stall_max),
             Self::Socket(socket) => socket.is_stalled(now, stall_max),
         }
+    }
+
+    /// Whether not even the reader's system answers.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Socket(socket) if socket.is_silent())
     }
 
     /// Whether the reader vanished without a word.

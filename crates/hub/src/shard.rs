@@ -16,6 +16,7 @@ use crate::epoch::Epochs;
 use crate::follows::{Follows, Since};
 use crate::index::{Index, StreamKey};
 use crate::limits::{PAGES_BYTES_MAX, PASS_BYTES_MAX, PASS_ENTRIES_MAX, TURN_PULLS_MAX, TURN_STREAMS_MAX};
+use crate::line::Lines;
 use crate::notice::ByeReason;
 use crate::outlet::Outlet;
 use crate::portion::Portion;
@@ -127,6 +128,8 @@ pub(crate) struct Shard {
     jobs: Vec<Job>,
     /// How far it has come.
     progress: Arc<Progress>,
+    /// Tells how connections stand; without it their sockets alone must tell.
+    lines: Option<Lines>,
     /// Gives numbers for jitter, evenly from 0 to 1.
     random: Box<dyn FnMut() -> f64 + Send>,
 }
@@ -157,6 +160,7 @@ impl Shard {
             drain: (Duration::ZERO, Duration::ZERO),
             jobs: Vec::new(),
             progress: Arc::default(),
+            lines: None,
             random,
         }
     }
@@ -214,7 +218,9 @@ impl Shard {
         self.progress.stands(self.log.slot);
         self.index.write().unwrap_or_else(PoisonError::into_inner).insert(key, &follows);
         // The first heartbeat comes after half to a whole interval: streams that open together don't beat together.
-        self.wheel.insert(now + heartbeat.mul_f64(0.5 + 0.5 * (self.random)()), key);
+        let beat = heartbeat.mul_f64(0.5 + 0.5 * (self.random)());
+        // Whoever takes nothing from the beginning must not wait for it.
+        self.wheel.insert(now + beat.min(self.settings.stall_max).min(self.settings.slow_max), key);
         let view = self.log.view();
         if let Some(stream) = self.streams.get_mut(key) {
             stream.outlet.belongs_to(key);

@@ -9,6 +9,7 @@ use mio::event::Source;
 use mio::net::TcpStream;
 
 use crate::limits::IGNORED_BYTES_MAX;
+use crate::line::{Lines, Standing};
 use crate::outlet::Written;
 
 /// What a look at what the client sends has shown.
@@ -22,22 +23,48 @@ pub(crate) enum Heard {
     TooMuch,
 }
 
-/// A socket that is written to by its shard alone.
+/// A socket that is written to by its shard alone. There may be very many, so times and counts are short, and wrap.
 #[derive(Debug)]
 pub(crate) struct SocketOutlet {
     socket: TcpStream,
     /// Bytes that the client sent, all of them ignored.
     ignored: u32,
-    /// Since when the socket has had no room, in milliseconds; 0 while it has.
-    full_since_ms: u64,
-    /// Whether the system said that the other side can't be reached any more.
-    is_lost: bool,
+    /// Since when the other side has taken nothing although something waits, in milliseconds; 0 where it takes, or nothing
+    /// waits. Written by [`SocketOutlet::write`] when there is no room, and by [`SocketOutlet::look`].
+    stuck_since_ms: u32,
+    /// Bytes given to the system.
+    written: u32,
+    /// Those of them that the other side's system had confirmed at the last look; the head of the response counts too.
+    confirmed: u32,
+    /// How long the system bears a silent peer, in seconds, while that is lifted; 0 while it isn't.
+    lifted_s: u16,
+    /// Whether somebody has looked since it got stuck, so that the next look shows whether it moves.
+    was_looked_at: bool,
+    peer: Peer,
+}
+
+/// What is known of the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    /// As it was at the last look.
+    Seen(Standing),
+    /// The system said that it can't be reached any more.
+    Lost,
 }
 
 impl SocketOutlet {
     /// Takes a socket over. It must not block.
     pub(crate) fn new(socket: std::net::TcpStream) -> Self {
-        Self { socket: TcpStream::from_std(socket), ignored: 0, full_since_ms: 0, is_lost: false }
+        Self {
+            socket: TcpStream::from_std(socket),
+            ignored: 0,
+            stuck_since_ms: 0,
+            written: 0,
+            confirmed: 0,
+            lifted_s: 0,
+            was_looked_at: false,
+            peer: Peer::Seen(Standing::Flowing),
+        }
     }
 
     /// What the shard watches.
@@ -52,17 +79,21 @@ impl SocketOutlet {
                 Ok(0) => return Written::Gone,
                 Ok(count) => {
                     written += count;
-                    self.full_since_ms = 0;
+                    self.written = self.written.wrapping_add(count as u32);
+                    // The system's own buffer may take something while the other side takes nothing.
+                    if self.peer != Peer::Seen(Standing::Closed) {
+                        self.is_unstuck();
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.full_since_ms == 0 {
-                        self.full_since_ms = now.as_millis().max(1) as u64;
+                    if self.stuck_since_ms == 0 {
+                        self.stuck_since_ms = stamp(now);
                     }
                     return Written::Part(written);
                 }
                 Err(error) => {
-                    self.is_lost |= is_loss(&error);
+                    self.failed(&error);
                     return Written::Gone;
                 }
             }
@@ -70,24 +101,93 @@ impl SocketOutlet {
         Written::All
     }
 
-    /// The kernel has said that there is room again.
+    /// The kernel has said that there is room again: the other side has taken much.
     pub(crate) fn has_room(&mut self) {
-        self.full_since_ms = 0;
+        self.peer = Peer::Seen(Standing::Flowing);
+        self.is_unstuck();
     }
 
-    /// When it will have been full for so long; `None` while it isn't.
-    pub(crate) fn stalled_at(&self, stall_max: Duration) -> Option<Duration> {
-        (self.full_since_ms != 0).then(|| Duration::from_millis(self.full_since_ms) + stall_max)
+    fn is_unstuck(&mut self) {
+        self.stuck_since_ms = 0;
+        self.was_looked_at = false;
+    }
+
+    /// Whether it should be looked at even if it has room and nothing was written lately.
+    pub(crate) fn wants_look(&self) -> bool {
+        self.stuck_since_ms != 0 || self.lifted_s != 0
+    }
+
+    /// Looks how the connection stands. Room is told only when much has become free, so a slow reader seems to take nothing
+    /// for a long time; what its system confirms shows that it does.
+    ///
+    /// The system's own limit for silent peers would also cut those who are there and have no room, and, on Linux, those
+    /// who take a little now and then (its clock goes on as long as what waits first doesn't fit whole). So it is lifted
+    /// where the other side answers but has no room: then it is for us to say how long that is borne.
+    pub(crate) fn look(&mut self, lines: &mut Lines, is_full: bool, now: Duration) {
+        let Some(line) = lines.ask(&self.socket) else { return };
+        let confirmed = self.written.wrapping_sub(line.unconfirmed);
+        let moves = std::mem::replace(&mut self.confirmed, confirmed) != confirmed;
+        if self.peer != Peer::Lost {
+            self.peer = Peer::Seen(line.standing);
+        }
+        if !is_full && line.standing != Standing::Closed {
+            self.is_unstuck();
+            self.lift(false);
+            return;
+        }
+        if self.stuck_since_ms == 0 || (moves && self.was_looked_at) {
+            self.stuck_since_ms = stamp(now);
+        }
+        self.was_looked_at = true;
+        self.lift(line.standing != Standing::Silent);
+    }
+
+    /// Lifts the system's own limit for silent peers, or has it hold again.
+    #[cfg(target_os = "linux")]
+    fn lift(&mut self, is_lifted: bool) {
+        use rustix::net::sockopt::{set_tcp_user_timeout, tcp_user_timeout};
+        if is_lifted == (self.lifted_s != 0) {
+            return;
+        }
+        // A socket that has none, or can't tell, stays as it is.
+        if is_lifted {
+            let limit_s = tcp_user_timeout(&self.socket).unwrap_or(0).div_ceil(1_000);
+            if limit_s > 0 && set_tcp_user_timeout(&self.socket, 0).is_ok() {
+                self.lifted_s = u16::try_from(limit_s).unwrap_or(u16::MAX);
+            }
+        } else if set_tcp_user_timeout(&self.socket, u32::from(self.lifted_s) * 1_000).is_ok() {
+            self.lifted_s = 0;
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn lift(&mut self, _is_lifted: bool) {}
+
+    /// In how long nothing will have been taken for so long; `None` while something is, or nothing waits.
+    pub(crate) fn stalled_in(&self, now: Duration, stall_max: Duration) -> Option<Duration> {
+        let stuck = Duration::from_millis(stamp(now).wrapping_sub(self.stuck_since_ms).into());
+        (self.stuck_since_ms != 0).then(|| stall_max.saturating_sub(stuck))
     }
 
     pub(crate) fn is_stalled(&self, now: Duration, stall_max: Duration) -> bool {
-        self.stalled_at(stall_max).is_some_and(|at| now >= at)
+        self.stalled_in(now, stall_max).is_some_and(|left| left.is_zero())
+    }
+
+    /// Whether the other side answered nothing at the last look.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.peer == Peer::Seen(Standing::Silent)
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        if is_loss(error) {
+            self.peer = Peer::Lost;
+        }
     }
 
     /// Whether the system gave the connection up, since the other side's confirmed nothing.
     pub(crate) fn has_timed_out(&self) -> bool {
         // Whatever met the error first has taken it from the socket.
-        self.is_lost || matches!(self.socket.take_error(), Ok(Some(error)) if is_loss(&error))
+        self.peer == Peer::Lost || matches!(self.socket.take_error(), Ok(Some(error)) if is_loss(&error))
     }
 
     /// Reads what the client sent. Nothing of it matters: HTTP has no word for a client to say while it is being answered.
@@ -105,7 +205,7 @@ impl SocketOutlet {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Nothing,
                 Err(error) => {
-                    self.is_lost |= is_loss(&error);
+                    self.failed(&error);
                     return Heard::Gone;
                 }
             }
@@ -117,6 +217,11 @@ impl SocketOutlet {
         // It may be gone already.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
+}
+
+/// A time in few bytes; never 0.
+fn stamp(now: Duration) -> u32 {
+    (now.as_millis() as u32).max(1)
 }
 
 /// Whether an error says that the other side vanished without a word. Which one it is depends on what the system found out

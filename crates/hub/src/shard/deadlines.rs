@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use super::Shard;
 use super::streams::Gone;
+use super::{Shard, ShardSettings};
 use crate::notice::ByeReason;
 use crate::portion::Mark;
 use crate::stats::{CloseReason, bump};
+use crate::wheel::TICK;
 
 impl Shard {
     /// Looks at streams whose deadline has come.
@@ -18,8 +19,14 @@ impl Shard {
         for key in self.wheel.due(now) {
             let view = self.log.view();
             let Some(stream) = self.streams.get_mut(key) else { continue };
+            if let Some(lines) = &mut self.lines {
+                // Heartbeats alone are no reason to ask the system something.
+                let is_busy = now.saturating_sub(stream.sent_at()) < TICK + stream.subscription.heartbeat() / 4;
+                stream.outlet.look(lines, stream.full, is_busy, now);
+            }
             if stream.outlet.is_stalled(now, self.settings.stall_max) {
-                self.close(key, CloseReason::Stalled);
+                let is_silent = stream.outlet.is_silent();
+                self.close(key, if is_silent { CloseReason::TimedOut } else { CloseReason::Stalled });
                 continue;
             }
             if stream.must_end(now) {
@@ -53,12 +60,15 @@ impl Shard {
                     }
                 }
             }
-            // After the last thing that was sent, and in time to cut a reader that takes nothing.
+            // After the last thing that was sent, and in time to cut a reader that takes nothing or too little.
             let jitter = 0.95 + 0.05 * (self.random)();
             let beat = if quiet { now } else { stream.sent_at() } + heartbeat.mul_f64(jitter);
-            let stall = stream.outlet.stalled_at(self.settings.stall_max).unwrap_or(now + self.settings.stall_max / 2);
+            let ShardSettings { stall_max, slow_max, .. } = self.settings;
+            let stall = now + stream.outlet.stalled_in(now, stall_max).unwrap_or(stall_max / 2);
+            // Who gets behind after this is not judged before.
+            let judged = stream.judged_at(now, slow_max).unwrap_or(now + slow_max);
             let end = stream.ends_at().unwrap_or(beat);
-            self.wheel.insert(beat.min(stall).min(end), key);
+            self.wheel.insert(beat.min(stall).min(judged).min(end), key);
         }
     }
 }

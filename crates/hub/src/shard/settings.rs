@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Shard;
 use crate::config::HubConfig;
+use crate::line::Lines;
 
 /// The settings of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,11 @@ impl ShardSettings {
 }
 
 impl Shard {
+    /// The same, asking the system how connections stand.
+    pub(crate) fn asking(self, lines: Lines) -> Self {
+        Self { lines: Some(lines), ..self }
+    }
+
     /// Has other settings count from now on. Deadlines that are set already stay: a stream keeps its age.
     pub(crate) fn reload(&mut self, settings: ShardSettings) {
         self.settings = settings;

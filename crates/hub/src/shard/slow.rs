@@ -26,24 +26,41 @@ impl Slow {
         }
     }
 
-    /// Whether it has been behind for `slow_max` and took less than `rate_min` bytes a second. A reader that has taken all,
-    /// or is waited for by nobody, is not slow: then it is for the hub to send something.
-    pub(super) fn is_slow(&mut self, is_full: bool, now: Duration, slow_max: Duration, rate_min: u64) -> bool {
-        if self.since_ms == 0 {
-            return false;
-        }
-        if !is_full {
+    /// When it will have been behind for so long; `None` where nothing waits.
+    pub(super) fn judged_at(self, now: Duration, slow_max: Duration) -> Option<Duration> {
+        (self.since_ms != 0).then(|| now + slow_max.saturating_sub(self.behind_for(now)))
+    }
+
+    fn behind_for(self, now: Duration) -> Duration {
+        Duration::from_millis(stamp(now).wrapping_sub(self.since_ms).into())
+    }
+
+    /// Whether a reader has been behind for `slow_max` and took less than `rate_min` bytes a second. One that has taken all
+    /// is not slow: then it is for the hub to send something. One that is waited for by nobody right now is not judged.
+    pub(super) fn is_slow(&mut self, reader: Waits, now: Duration, slow_max: Duration, rate_min: u64) -> bool {
+        if reader == Waits::HasAll {
             *self = Self::default();
+        }
+        let elapsed = self.behind_for(now);
+        if self.since_ms == 0 || reader != Waits::ForReader || elapsed < slow_max {
             return false;
         }
-        let elapsed_ms = u64::from(stamp(now).wrapping_sub(self.since_ms));
-        if u128::from(elapsed_ms) < slow_max.as_millis() {
-            return false;
-        }
+        let elapsed_ms = elapsed.as_millis() as u64;
         let is_slow = u64::from(self.taken).saturating_mul(1000) < rate_min.saturating_mul(elapsed_ms);
         *self = Self { since_ms: stamp(now), taken: 0 };
         is_slow
     }
+}
+
+/// Who waits for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// The reader has taken all that there is.
+    HasAll,
+    /// There is more, and the hub has to bring it.
+    ForHub,
+    /// There is more, and no room for it.
+    ForReader,
 }
 
 /// A time in few bytes; never 0.
@@ -69,9 +86,9 @@ mod tests {
         for second in 100..160 {
             slow.took(1_000);
             slow.is_full(at(second));
-            assert!(!slow.is_slow(true, at(second), MINUTE, 2_000), "at {second}");
+            assert!(!slow.is_slow(Waits::ForReader, at(second), MINUTE, 2_000), "at {second}");
         }
-        assert!(slow.is_slow(true, at(160), MINUTE, 2_000));
+        assert!(slow.is_slow(Waits::ForReader, at(160), MINUTE, 2_000));
     }
 
     #[test]
@@ -79,13 +96,24 @@ mod tests {
         let mut slow = Slow::default();
         slow.is_full(at(0));
         slow.took(2_000 * 60);
-        assert!(!slow.is_slow(true, at(60), MINUTE, 2_000), "enough");
-        assert!(slow.is_slow(true, at(120), MINUTE, 2_000), "and then nothing");
+        assert!(!slow.is_slow(Waits::ForReader, at(60), MINUTE, 2_000), "enough");
+        assert!(slow.is_slow(Waits::ForReader, at(120), MINUTE, 2_000), "and then nothing");
         let mut slow = Slow::default();
         slow.is_full(at(1));
-        assert!(!slow.is_slow(false, at(50), MINUTE, 2_000), "all was taken");
-        assert!(!slow.is_slow(true, at(90), MINUTE, 2_000), "it counts from the next time");
-        assert!(!slow.is_slow(true, at(90), MINUTE, 0));
+        assert!(!slow.is_slow(Waits::HasAll, at(50), MINUTE, 2_000), "all was taken");
+        assert!(!slow.is_slow(Waits::ForReader, at(90), MINUTE, 2_000), "it counts from the next time");
+        assert!(!slow.is_slow(Waits::ForReader, at(90), MINUTE, 0));
+    }
+
+    #[test]
+    fn who_waits_for_the_hub_is_neither_judged_nor_forgiven() {
+        let mut slow = Slow::default();
+        assert_eq!(slow.judged_at(at(0), MINUTE), None);
+        slow.is_full(at(10));
+        assert_eq!(slow.judged_at(at(40), MINUTE), Some(at(70)));
+        assert!(!slow.is_slow(Waits::ForHub, at(70), MINUTE, 1));
+        assert!(slow.is_slow(Waits::ForReader, at(71), MINUTE, 1));
+        assert_eq!(slow.judged_at(at(71), MINUTE), Some(at(131)), "it counts from then on");
     }
 
     #[test]
@@ -93,7 +121,7 @@ mod tests {
         let mut slow = Slow::default();
         let near_wrap = Duration::from_millis(u64::from(u32::MAX) - 1_000);
         slow.is_full(near_wrap);
-        assert!(!slow.is_slow(true, near_wrap + at(30), MINUTE, 1));
-        assert!(slow.is_slow(true, near_wrap + at(60), MINUTE, 1));
+        assert!(!slow.is_slow(Waits::ForReader, near_wrap + at(30), MINUTE, 1));
+        assert!(slow.is_slow(Waits::ForReader, near_wrap + at(60), MINUTE, 1));
     }
 }

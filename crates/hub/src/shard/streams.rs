@@ -8,7 +8,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::pass::{NO_RUN, RunKey};
-use super::slow::Slow;
+use super::slow::{Slow, Waits};
 use super::{Job, Work};
 use crate::index::StreamKey;
 use crate::outlet::{Outlet, Written};
@@ -110,7 +110,17 @@ impl Stream {
 
     /// Whether its reader has been behind for so long, and took less than `rate_min` bytes a second meanwhile.
     pub(super) fn is_slow(&mut self, now: Duration, slow_max: Duration, rate_min: u64) -> bool {
-        self.slow.is_slow(self.full, now, slow_max, rate_min)
+        let waits = match (self.full, self.subscription.is_live()) {
+            (true, _) => Waits::ForReader,
+            (false, false) => Waits::ForHub,
+            (false, true) => Waits::HasAll,
+        };
+        self.slow.is_slow(waits, now, slow_max, rate_min)
+    }
+
+    /// When that is to be asked, if its reader is waited for.
+    pub(super) fn judged_at(&self, now: Duration, slow_max: Duration) -> Option<Duration> {
+        self.slow.judged_at(now, slow_max).filter(|_| self.full)
     }
 
     /// When something was sent last.

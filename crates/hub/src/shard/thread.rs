@@ -14,6 +14,7 @@ use super::readers::ReaderQueue;
 use super::{Opening, Shard, place};
 use crate::clock::Clock;
 use crate::index::StreamKey;
+use crate::line::Lines;
 use crate::outlet::Outlet;
 use crate::socket::Heard;
 use crate::stats::CloseReason;
@@ -38,6 +39,13 @@ impl ShardLoop {
     pub(crate) fn new(shard: Shard, readers: Arc<ReaderQueue>, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), WAKE)?));
+        let shard = match Lines::open() {
+            Ok(lines) => shard.asking(lines),
+            Err(error) => {
+                tracing::debug!(%error, "the system can't be asked how connections stand");
+                shard
+            }
+        };
         Ok(Self { shard, poll, inbox, readers, clock })
     }
 

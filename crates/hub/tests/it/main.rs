@@ -9,4 +9,6 @@ mod figures;
 mod hub;
 mod reading;
 mod retention;
+#[cfg(target_os = "linux")]
+mod slow_readers;
 mod store_failure;

@@ -11,6 +11,9 @@ use crate::harness::{Address, Hub, folder};
 /// Longest that anything here is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// By when a reader must have been ended whose time is 3 s, on a machine that has other things to do.
+const LATEST: Duration = Duration::from_secs(10);
+
 /// What the hub says it has ended for such a reason.
 fn closed(hub: &Hub, reason: &str) -> u64 {
     hub.get("/stats").json()["streams_closed"][reason].as_u64().unwrap_or_else(|| panic!("{reason} is counted"))
@@ -42,7 +45,7 @@ fn a_reader_at_a_kilobyte_a_second_is_ended_as_slow() {
     let mut socket = open(&hub);
     let mut bytes = [0; 512];
     while closed(&hub, "slow") == 0 {
-        assert!(began.elapsed() < PATIENCE, "it goes on");
+        assert!(began.elapsed() < LATEST, "it goes on");
         socket.read_exact(&mut bytes).unwrap();
         std::thread::sleep(Duration::from_millis(500));
     }
@@ -57,7 +60,7 @@ fn a_reader_that_takes_nothing_is_ended_as_stalled() {
     let began = Instant::now();
     let _socket = open(&hub);
     while closed(&hub, "stalled") == 0 {
-        assert!(began.elapsed() < PATIENCE, "it goes on");
+        assert!(began.elapsed() < LATEST, "it goes on");
         std::thread::sleep(Duration::from_millis(100));
     }
     println!("ended after {:?}", began.elapsed());
