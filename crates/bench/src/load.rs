@@ -7,13 +7,15 @@
 //!   `framing.rs` what HTTP puts around its bytes.
 //! - [`publisher`]: a publisher and its connection. [`publishing`]: several of them, as fast as they are acknowledged or
 //!   by a [`pace`]. [`spread`]: events to many channels.
-//! - [`slow`]: streams that hardly read. [`progress`]: what somebody who waits sees. [`random`]: draws. [`mod@ask`]: what the
+//! - [`slow`]: streams that hardly read. [`vanished`]: clients that are gone without a word, beyond a [`cable`].
+//!   [`progress`]: what somebody who waits sees. [`random`]: draws. [`mod@ask`]: what the
 //!   server says of itself.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub mod ask;
+pub mod cable;
 mod framing;
 pub mod marker;
 pub mod pace;
@@ -27,6 +29,7 @@ pub mod slow;
 pub mod spread;
 mod stream;
 pub mod tally;
+pub mod vanished;
 
 /// What all scenarios share.
 #[derive(Clone, Debug, clap::Args)]

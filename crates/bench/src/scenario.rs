@@ -4,6 +4,7 @@
 pub mod bad_peers;
 pub mod burst;
 pub mod channels;
+pub mod closings;
 pub mod fan_out;
 pub mod idle;
 pub mod many_channels;

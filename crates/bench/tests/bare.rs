@@ -126,6 +126,7 @@ fn other_scenarios_lose_nothing_or_say_what_they_miss() {
         streams: 10,
         slow: 2,
         stopped: 2,
+        vanished: 2,
         rate: 100.0,
         calm_s: 1,
         duration_s: 1,
@@ -135,6 +136,7 @@ fn other_scenarios_lose_nothing_or_say_what_they_miss() {
     let figures = bad_peers::run(&bare(), &amounts).unwrap();
     assert_exact(figures.delivery, 10);
     assert_eq!(figures.rounds.len(), 2);
+    assert!(figures.vanished_left_out.is_some(), "the bare loop can't tell");
     let idle = idle::run(&bare(), &IdleOptions { streams: 50, hold_s: 0, load: load() }).unwrap();
     assert!(idle.cut == 0 && idle.opening.count == 50, "{idle:?}");
 
