@@ -58,16 +58,54 @@ impl Archive {
     ///
     /// When there is no data folder, a hub runs on it, it is of a newer format or can't be read at all.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        if !folder.join("keyspaces").is_dir() {
-            return Err(StoreError::NoFolder(folder.display().to_string()));
-        }
-        Self::on(Arc::new(FjallStore::open(folder)?)).map_err(StoreError::at_opening)
+        Self::is_there(folder)?;
+        let store: Arc<dyn Store> = Arc::new(FjallStore::open(folder)?);
+        let opened = match Self::on(&store, true) {
+            // It is mended when the store is opened again.
+            Err(error) if error.is_damage() => {
+                store.reopen()?;
+                Self::on(&store, true)
+            }
+            opened => opened,
+        };
+        opened.map_err(StoreError::at_opening)
     }
 
-    fn on(store: Arc<dyn Store>) -> Result<Self, StoreError> {
-        crate::format::check(&*store)?;
-        let epochs = read_epochs(&*store)?;
-        let tiers = Tiers::new(store);
+    /// Opens the folder without mending its tables, where that can be done.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Archive::open`], and [`StoreError::Unreadable`] where tables would have to be mended.
+    pub fn open_as_it_is(folder: &Path) -> Result<Self, StoreError> {
+        Self::is_there(folder)?;
+        let store: Arc<dyn Store> = Arc::new(FjallStore::open_as_it_is(folder)?);
+        Self::on(&store, false).map_err(StoreError::at_opening)
+    }
+
+    /// What is wrong with the files of a folder's tables, in words. Every byte of them is read, nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// When there is no data folder, a hub runs on it, or the disk fails.
+    pub fn look(folder: &Path) -> Result<Vec<String>, StoreError> {
+        Self::is_there(folder)?;
+        FjallStore::look(folder)
+    }
+
+    fn is_there(folder: &Path) -> Result<(), StoreError> {
+        if folder.join("keyspaces").is_dir() || folder.join("mark").is_file() {
+            return Ok(());
+        }
+        Err(StoreError::NoFolder(folder.display().to_string()))
+    }
+
+    fn on(store: &Arc<dyn Store>, is_mending: bool) -> Result<Self, StoreError> {
+        let tiers = Tiers::new(store.clone());
+        if is_mending {
+            crate::restore::restore(&tiers, &mut rand::random)?;
+        }
+        crate::format::check(&**store)?;
+        let epochs = read_epochs(&**store)?;
         // What opening found lost must be known to the next hub.
         let end = Position::new(epochs.last().map_or(0, |epoch| epoch.ordinal), Position::SEQUENCE_MAX);
         lost_of(&tiers, end)?;

@@ -285,7 +285,7 @@ impl Catchup {
         let due: Vec<_> = due.collect::<Result<_, StoreError>>()?;
         for ((name, _), row) in follows.channels().iter().zip(rows) {
             let Some(Known { row, .. }) = row else {
-                self.tell_lost_floor(history, GapScope::Channel(name.clone()), from, page);
+                self.tell_lost_floor(history.floors.highest(), GapScope::Channel(name.clone()), from, page);
                 continue;
             };
             let floor = self.crash_floor(history, name, row, from).or_else(|| self.floor(history, name, row));
@@ -300,8 +300,11 @@ impl Catchup {
                 self.tell_pattern(pattern, due, from, &mut floors, page);
             }
             self.tell_restart(history, pattern, from, page);
+            // Of channels whose rows are lost nobody knows what they are called.
             if history.tiers.damage.is_in(Table::Channels) {
-                self.tell_lost_floor(history, GapScope::Pattern(pattern.clone()), from, page);
+                self.tell_lost_floor(history.floors.highest(), GapScope::Pattern(pattern.clone()), from, page);
+            } else if history.floors.unknown() > from {
+                self.tell_lost_floor(history.floors.unknown(), GapScope::Pattern(pattern.clone()), from, page);
             }
         }
         Ok(floors)

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::channel::ChannelName;
 pub(crate) use crate::channel_row::ChannelRow;
 use crate::damage::{Damage, Readable};
+use crate::floors::Floors;
 use crate::position::Position;
 use crate::rule::{Rule, Rules};
 use crate::store::{Batch, Order, Store, StoreError, Table, keys_with_prefix};
@@ -149,6 +150,8 @@ pub(crate) struct Directory {
     young_max: usize,
     /// The id of the next new channel.
     next_id: u64,
+    /// The floor of a channel without a row: damage may have taken it.
+    unknown: Position,
 }
 
 /// Where the next channel id is kept.
@@ -157,14 +160,8 @@ const NEXT_ID: &[u8] = b"next_channel_id";
 impl Directory {
     /// An empty directory that keeps about `channels_max` channels in memory.
     pub(crate) fn open(store: &dyn Store, channels_max: usize) -> Result<Self, StoreError> {
-        let next_id = store.get(Table::Meta, NEXT_ID)?;
-        let next_id = match next_id.map(|value| value.as_ref().try_into().map(u64::from_be_bytes)) {
-            Some(Ok(next_id)) => next_id,
-            // Ids that were given before must not be given again.
-            Some(Err(_)) => return Err(StoreError::unreadable("the next channel id in its table `meta` is damaged")),
-            None => 1,
-        };
-        Ok(Self { young: HashMap::new(), old: HashMap::new(), young_max: (channels_max / 2).max(1), next_id })
+        let (next_id, unknown) = (next_id(store)?, Floors::unknown_of(store)?);
+        Ok(Self { young: HashMap::new(), old: HashMap::new(), young_max: (channels_max / 2).max(1), next_id, unknown })
     }
 
     /// The channel of this name, read from the stores if need be. A channel without a row gets a new id; its row is
@@ -195,7 +192,7 @@ impl Directory {
             (None, None) => {
                 let id = self.next_id;
                 self.next_id += 1;
-                ChannelRow { id, ..ChannelRow::default() }
+                ChannelRow { id, floor: self.unknown, moved: self.unknown, ..ChannelRow::default() }
             }
         };
         Ok(Channel { row, rule: rules.of(name), tallies: [durable, memory], clean: Position::ORIGIN, trim_due: false })
@@ -216,12 +213,33 @@ impl Directory {
 
     /// Forgets all channels: what a failed commit changed of them may not be so. Ids that were given stay given, as those
     /// of channels in memory stand in no durable store.
-    pub(crate) fn forget_all(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// When the store failed. Then nothing was forgotten.
+    pub(crate) fn forget_all(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        (self.next_id, self.unknown) = (self.next_id.max(next_id(store)?), Floors::unknown_of(store)?);
         (self.young, self.old) = (HashMap::new(), HashMap::new());
+        Ok(())
     }
 
     /// Adds to `batch` what makes the ids given so far never be given again.
     pub(crate) fn store_next_id(&self, batch: &mut Batch) {
-        batch.put(Table::Meta, NEXT_ID, Bytes::copy_from_slice(&self.next_id.to_be_bytes()));
+        put_next_id(self.next_id, batch);
+    }
+}
+
+/// Has a batch say which id is the next.
+pub(crate) fn put_next_id(next_id: u64, batch: &mut Batch) {
+    batch.put(Table::Meta, NEXT_ID, Bytes::copy_from_slice(&next_id.to_be_bytes()));
+}
+
+/// The id of the next new channel, as a store says.
+pub(crate) fn next_id(store: &dyn Store) -> Result<u64, StoreError> {
+    match store.get(Table::Meta, NEXT_ID)?.map(|value| value.as_ref().try_into().map(u64::from_be_bytes)) {
+        Some(Ok(next_id)) => Ok(next_id),
+        // Ids that were given before must not be given again.
+        Some(Err(_)) => Err(StoreError::unreadable("the next channel id in its table `meta` is damaged")),
+        None => Ok(1),
     }
 }

@@ -159,6 +159,11 @@ impl Endings {
         Ok(Self { any: AtomicBool::new(any), counts: Default::default() })
     }
 
+    /// Has a batch say that one may have, after that was lost.
+    pub(crate) fn restore(batch: &mut Batch) {
+        batch.put(Table::Meta, ANY, Bytes::from_static(&[1]));
+    }
+
     /// Whether a channel has ever ended.
     #[expect(dead_code, reason = "streams will ask")]
     pub(crate) fn any(&self) -> bool {

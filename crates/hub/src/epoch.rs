@@ -38,7 +38,8 @@ impl Epoch {
         store.commit(batch, Persist::Now)
     }
 
-    fn put(self, batch: &mut Batch) {
+    /// Adds it to a batch.
+    pub(crate) fn put(self, batch: &mut Batch) {
         batch.put(Table::Epochs, Bytes::copy_from_slice(&self.ordinal.to_be_bytes()), self.encode());
     }
 

@@ -29,6 +29,14 @@ pub(crate) fn check(store: &dyn Store) -> Result<(), StoreError> {
     }
 }
 
+/// Has the format stand there again after it was lost.
+pub(crate) fn restore(store: &dyn Store, batch: &mut Batch) -> Result<(), StoreError> {
+    if store.get(Table::Meta, KEY)?.is_none() {
+        batch.put(Table::Meta, KEY, Bytes::from_static(&[FORMAT]));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -94,7 +94,9 @@ impl History {
         let durable = ChannelRow::read(&*self.tiers.durable, name)?;
         let memory = ChannelRow::read(&*self.tiers.memory, name)?;
         let highest = [durable, memory].into_iter().flatten().max_by_key(|row| row.floor);
-        Ok(Known { row: highest.unwrap_or_default(), ids: [durable.map(|row| row.id), memory.map(|row| row.id)] })
+        let floor = self.floors.unknown();
+        let unknown = ChannelRow { floor, moved: floor, ..ChannelRow::default() };
+        Ok(Known { row: highest.unwrap_or(unknown), ids: [durable.map(|row| row.id), memory.map(|row| row.id)] })
     }
 
     /// The same for those who go on without it: where the row is damaged, the channel is as if nobody knew it.
@@ -371,7 +373,7 @@ impl History {
 }
 
 /// The index keys of a channel above one position, up to another.
-fn index_range(id: u64, above: Position, upto: Position) -> KeyRange {
+pub(crate) fn index_range(id: u64, above: Position, upto: Position) -> KeyRange {
     (Bound::Excluded(index_key(id, above)), Bound::Included(index_key(id, upto)))
 }
 

@@ -100,6 +100,11 @@ impl Published {
         Self::decode(value).is_none_or(|published| published.until_ms <= now_ms)
     }
 
+    /// Until when a stored outcome counts, in milliseconds since the Unix epoch.
+    pub(crate) fn until_ms(value: &[u8]) -> Option<u64> {
+        Self::decode(value).map(|published| published.until_ms)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut value = self.digest.to_be_bytes().to_vec();
         value.extend_from_slice(&self.position.unwrap_or_default().to_key());

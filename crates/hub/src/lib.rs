@@ -73,6 +73,7 @@ mod recent;
 mod reclaimer;
 pub mod record;
 mod reopening;
+mod restore;
 mod retention;
 mod review;
 pub mod rule;

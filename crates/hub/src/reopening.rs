@@ -15,6 +15,7 @@ use crate::entry::Entry;
 use crate::oldest::Oldest;
 use crate::position::Position;
 use crate::record::Record;
+use crate::restore;
 use crate::review::Review;
 use crate::rule::Durability;
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table};
@@ -82,11 +83,14 @@ impl Writer {
     pub(crate) fn reopen(&mut self) -> Result<usize, StoreError> {
         let store = self.tiers.durable.clone();
         store.reopen()?;
+        restore::restore(&self.tiers, &mut self.random_source)?;
         let (released, _) = self.window.head();
         let (found, is_damaged) = self.found(released)?;
         self.look_for_lost()?;
         self.horizon.reread(&*store)?;
+        self.floors.reread(&*store)?;
         let review = Review::open(&*store, &self.rules)?;
+        self.directory.forget_all(&*store)?;
         let random = (self.random_source)();
         // Durable before anything that is found is seen, and the last thing that can fail.
         let epoch = self.epochs.resume(&*store, self.clock.unix_ms(), random)?;
@@ -106,7 +110,6 @@ impl Writer {
         if is_damaged && !is_found {
             self.window.send_to_history();
         }
-        self.directory.forget_all();
         self.review = review;
         self.retention.start_over();
         self.oldest = Oldest::default();

@@ -216,6 +216,17 @@ pub struct Lost {
     pub before: Option<[u8; 8]>,
 }
 
+/// Rows that are lost: between these keys of a table, as far as they are known. Rows that they hid may be back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostRows {
+    /// Of which table.
+    pub table: Table,
+    /// The last key before them.
+    pub after: Option<Vec<u8>>,
+    /// The first key behind them.
+    pub before: Option<Vec<u8>>,
+}
+
 /// Ordered tables with atomic batches.
 pub trait Store: Send + Sync + 'static {
     /// Makes all changes of the batch, or none. Readers see them once this returns. An empty batch only asks whether the
@@ -241,6 +252,20 @@ pub trait Store: Send + Sync + 'static {
     /// they are known.
     fn lost(&self) -> Vec<Lost> {
         Vec::new()
+    }
+
+    /// Rows that mending tables took, at this opening or an earlier one, since [`Store::settle`] was called last.
+    fn lost_rows(&self) -> Vec<LostRows> {
+        Vec::new()
+    }
+
+    /// Forgets the rows that were lost: what they meant was put right, durably.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// Remembers a key of the table `log` outside of all tables, without a need that it lasts. Where a later opening finds the

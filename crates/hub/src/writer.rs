@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::append_error::AppendError;
 use crate::clock::Clock;
-use crate::directory::{Directory, IndexEntry, index_key, position_of_key};
+use crate::directory::{Directory, IndexEntry, index_key};
 use crate::draft::Draft;
 use crate::due::Due;
 use crate::ending::{Deed, Endings};
@@ -25,11 +25,12 @@ use crate::pace::Pace;
 use crate::position::Position;
 use crate::record::Record;
 use crate::reopening::{self, Doubtful};
+use crate::restore;
 use crate::retention::{Removed, Retention, is_over};
 use crate::review::Review;
 use crate::rule::{Durability, Rules};
 use crate::space::{self, Room, Space};
-use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
+use crate::store::{Batch, Persist, Store, StoreError, Table};
 use crate::tier::{Tier, Tiers};
 use crate::window::Window;
 
@@ -37,7 +38,7 @@ mod closing;
 mod damaged;
 mod deeds;
 
-pub(crate) use self::damaged::{LostParts, lost_of};
+pub(crate) use self::damaged::{LostPart, LostParts, head, lost_of, put_head};
 use self::deeds::Consent;
 
 /// Drafts that are appended together, in their order.
@@ -160,11 +161,21 @@ impl Writer {
     /// # Errors
     ///
     /// When the store failed or is of a newer format.
-    pub(crate) fn open(parts: WriterParts) -> Result<Self, StoreError> {
-        Self::try_open(parts).map_err(StoreError::at_opening)
+    pub(crate) fn open(mut parts: WriterParts) -> Result<Self, StoreError> {
+        let opened = match Self::try_open(&mut parts) {
+            // It is mended when the store is opened again.
+            Err(error) if error.is_damage() => {
+                parts.store.reopen()?;
+                Self::try_open(&mut parts)
+            }
+            opened => opened,
+        };
+        opened.map_err(StoreError::at_opening)
     }
 
-    fn try_open(mut parts: WriterParts) -> Result<Self, StoreError> {
+    fn try_open(parts: &mut WriterParts) -> Result<Self, StoreError> {
+        let tiers = Tiers::new(parts.store.clone());
+        restore::restore(&tiers, &mut parts.random)?;
         crate::format::check(&*parts.store)?;
         let now_ms = parts.clock.unix_ms();
         let epochs = Arc::new(Epochs::open(&*parts.store, now_ms, (parts.random)())?);
@@ -172,7 +183,6 @@ impl Writer {
         let last = Position::new(epoch.ordinal, 0);
         let floors = Arc::new(Floors::open(&*parts.store)?);
         let endings = Arc::new(Endings::open(&*parts.store)?);
-        let tiers = Tiers::new(parts.store.clone());
         let head = damaged::head(&*parts.store)?;
         let lost_parts =
             damaged::lost(&tiers, head, Position::new(epoch.ordinal.saturating_sub(1), Position::SEQUENCE_MAX))?;
@@ -182,22 +192,23 @@ impl Writer {
             marked: Position::ORIGIN,
             directory: Directory::open(&*parts.store, parts.channels_max)?,
             horizon: Arc::new(Horizon::open(&*parts.store, now_ms, parts.cursor_age_max)?),
-            time_ms: time_of_last(&tiers)?,
+            time_ms: damaged::time_of_last(&tiers)?,
             review: Review::open(&*parts.store, &parts.rules)?,
             tiers,
-            rules: parts.rules,
-            clock: parts.clock,
+            rules: parts.rules.clone(),
+            clock: parts.clock.clone(),
             epochs,
             window: Arc::new(Window::new(last, parts.window_bytes)),
             retention: Retention::new(floors.clone()),
             oldest: Oldest::default(),
             floors,
             endings,
-            space: parts.space,
+            space: parts.space.clone(),
             last,
             last_event: last,
             random: epoch.random,
-            random_source: parts.random,
+            // Nothing can fail from here on, so it isn't asked for again.
+            random_source: std::mem::replace(&mut parts.random, Box::new(|| 0)),
             swept_ms: [0; 2],
             state: State::Open,
             doubtful: Doubtful::default(),
@@ -485,15 +496,4 @@ enum Judgement {
 /// The same refusal for each draft of a group.
 fn refuse_all(group: &Group, error: AppendError) -> Outcome {
     vec![Err(error); group.drafts.len()]
-}
-
-/// The time of the newest record on disk that can be read, or 0.
-fn time_of_last(tiers: &Tiers) -> Result<u64, StoreError> {
-    for pair in tiers.scan(Tier::Durable, Table::Log, keys_with_prefix(b""), Order::Descending) {
-        let (key, value) = pair?;
-        if let Some(Ok(record)) = position_of_key(&key).map(|position| Record::decode(&value, position)) {
-            return Ok(record.time_ms);
-        }
-    }
-    Ok(0)
 }

@@ -11,6 +11,7 @@ use crate::floors::Floors;
 use crate::position::Position;
 use crate::record::Record;
 use crate::store::{StoreError, Table};
+use crate::writer::LostPart;
 
 /// Problems that are put in words; more of them are only counted.
 const PROBLEMS_MAX: usize = 1_000;
@@ -56,12 +57,13 @@ impl Archive {
         for table in [Table::Meta, Table::Epochs, Table::Idempotency, Table::Due] {
             report.add_holes(table, self.holes(table, |_, _| Ok(()))?);
         }
-        for (from, to) in super::lost_of(&self.tiers, Position::ORIGIN)? {
-            report.lost.push((self.cursor(from).to_text(), self.cursor(to).to_text()));
+        let parts = super::lost_of(&self.tiers, Position::ORIGIN)?;
+        for part in &parts {
+            report.lost.push((self.cursor(part.from).to_text(), self.cursor(part.to).to_text()));
         }
         let rows = self.check_rows(&mut report)?;
         self.check_log(&rows, &mut report)?;
-        self.check_index(&rows, &mut report)?;
+        self.check_index(&rows, &parts, &mut report)?;
         Ok(report)
     }
 
@@ -131,7 +133,12 @@ impl Archive {
     }
 
     /// Looks at the indexes: whether the log has what they have.
-    fn check_index(&self, rows: &HashMap<ChannelName, ChannelRow>, report: &mut Report) -> Result<(), StoreError> {
+    fn check_index(
+        &self,
+        rows: &HashMap<ChannelName, ChannelRow>,
+        parts: &[LostPart],
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
         let of_id: HashMap<u64, (&ChannelName, Position)> =
             rows.iter().map(|(name, row)| (row.id, (name, row.floor))).collect();
         let mut last: Option<(u64, u64)> = None;
@@ -150,7 +157,8 @@ impl Archive {
             }
             last = Some((id, entry.number));
             let record = self.tiers.durable.get(Table::Log, &position.to_key());
-            if position > *floor && matches!(record, Ok(None)) {
+            let is_lost = parts.iter().any(|part| part.from < position && position <= part.to);
+            if position > *floor && !is_lost && matches!(record, Ok(None)) {
                 let event = self.cursor(position).to_text();
                 report.add(|| format!("channel {name}: event {event} is in its index, but not in the log"));
             }

@@ -5,11 +5,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Catchup, Gap, GapScope, Page, channels_of};
 use crate::channel::ChannelName;
-use crate::history::{History, Known, Run, Unread};
+use crate::directory::position_of_key;
+use crate::history::{History, Known, Run, Unread, index_range};
 use crate::limits::PATTERN_GAPS_MAX;
 use crate::notice::GapReason;
 use crate::position::Position;
-use crate::store::StoreError;
+use crate::store::{Order, StoreError, Table};
+use crate::tier::Tier;
 
 /// What a stream was told of damage.
 #[derive(Clone, Debug, Default)]
@@ -21,9 +23,9 @@ pub(super) struct DamageTold {
 }
 
 impl Catchup {
-    /// Tells of floors that can't be read: something may have been removed below the highest floor of all.
-    pub(super) fn tell_lost_floor(&mut self, history: &History, scope: GapScope, from: Position, page: &mut Page) {
-        let (from, to) = (from.max(self.told), history.floors.highest());
+    /// Tells of floors that can't be read: something may have been removed below one that is as high as they may be.
+    pub(super) fn tell_lost_floor(&mut self, to: Position, scope: GapScope, from: Position, page: &mut Page) {
+        let from = from.max(self.told);
         if to > from && self.began_before(to) && self.damage_told.floors.insert(scope.clone()) {
             page.gaps.push(Gap { scope, reason: GapReason::Damaged, from: Some(from), to });
         }
@@ -40,16 +42,20 @@ impl Catchup {
     ) -> Result<Vec<(Unread, Vec<GapScope>)>, StoreError> {
         let told = self.damage_told.events;
         let mut damaged = Vec::new();
-        for (lost_from, to) in history.lost.parts() {
-            // What was lost with its index may be anybody's.
-            if to > from.max(told) && lost_from < run.covered {
-                damaged.push((Unread { source: None, from: lost_from, to }, self.all()));
+        for part in history.lost.parts() {
+            if part.to <= from.max(told) || part.from >= run.covered {
+                continue;
             }
+            let unread = Unread { source: None, from: part.from, to: part.to };
+            // What was lost with its index may be anybody's.
+            let lacks = |ids| lacks_any(history, ids, part.from, part.to);
+            let scopes = if part.is_indexed { self.concerned(history, lacks)? } else { self.all() };
+            damaged.push((unread, scopes));
         }
         for unread in run.damaged.iter().filter(|unread| unread.to > told) {
             let scopes = match unread.source.and_then(|source| names.get(source)) {
                 Some(name) => vec![GapScope::Channel(name.clone())],
-                None => self.concerned(history, unread)?,
+                None => self.concerned(history, |ids| history.has_any(ids, unread.from, unread.to))?,
             };
             damaged.push((*unread, scopes));
         }
@@ -93,10 +99,15 @@ impl Catchup {
         channels.chain(patterns).collect()
     }
 
-    /// Whose events may be among those of a part of the log that can't be read.
-    fn concerned(&self, history: &History, unread: &Unread) -> Result<Vec<GapScope>, StoreError> {
+    /// Whose events may be among those of a part of the log that can't be read, where that is so of the channels with these
+    /// ids.
+    fn concerned(
+        &self,
+        history: &History,
+        is_concerned: impl Fn([Option<u64>; 2]) -> Result<bool, StoreError>,
+    ) -> Result<Vec<GapScope>, StoreError> {
         let may_have = |known: Option<Known>| match known {
-            Some(Known { ids, .. }) => history.has_any(ids, unread.from, unread.to),
+            Some(Known { ids, .. }) => is_concerned(ids),
             None => Ok(true),
         };
         let mut scopes = Vec::new();
@@ -107,7 +118,7 @@ impl Catchup {
         }
         for (pattern, _) in self.follows.patterns() {
             let channels = channels_of(history, pattern, PATTERN_GAPS_MAX)?;
-            let channels = channels.filter(|_| !history.tiers.damage.is_in(crate::store::Table::Channels));
+            let channels = channels.filter(|_| !history.tiers.damage.is_in(Table::Channels));
             let Some(channels) = channels else {
                 scopes.push(GapScope::Pattern(pattern.clone()));
                 continue;
@@ -120,4 +131,22 @@ impl Catchup {
         }
         Ok(scopes)
     }
+}
+
+/// Whether the log lacks an event on disk that a channel's index has above one position, up to another.
+fn lacks_any(history: &History, ids: [Option<u64>; 2], above: Position, upto: Position) -> Result<bool, StoreError> {
+    /// With more events than this to be looked at, one is taken to be lacking.
+    const LOOKED_AT_MAX: usize = 4096;
+    let [Some(id), _] = ids else { return Ok(false) };
+    let mut entries =
+        history.tiers.scan(Tier::Durable, Table::ByChannel, index_range(id, above, upto), Order::Ascending);
+    for pair in entries.by_ref().take(LOOKED_AT_MAX) {
+        let Some(position) = position_of_key(&pair?.0) else { continue };
+        match history.tiers.durable.get(Table::Log, &position.to_key()) {
+            Ok(Some(_)) => {}
+            Err(error) if !error.is_damage() => return Err(error),
+            Ok(None) | Err(_) => return Ok(true),
+        }
+    }
+    Ok(entries.next().is_some() || !entries.holes.is_empty())
 }

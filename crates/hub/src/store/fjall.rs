@@ -12,15 +12,18 @@ use fjall::config::{BlockSizePolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, UserKey};
 
 use seal::Seal;
+use tables::How;
 
-use super::{Batch, DiskRoom, KeyRange, Lost, Order, Persist, Scan, Store, StoreError, Table, journal};
+use super::{Batch, DiskRoom, KeyRange, Lost, LostRows, Order, Persist, Scan, Store, StoreError, Table, journal};
 
 mod files;
 mod mark;
 mod mend;
+mod notes;
 mod opening;
 mod rewrite;
 mod seal;
+mod tables;
 
 /// Memory for blocks that were read. Catch-up reads are sequential, so more would hardly help.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -78,6 +81,9 @@ pub struct FjallStore {
     leave: AtomicBool,
     /// Whether the log's mark could not be written the last time: that is said once.
     unmarked: AtomicBool,
+    /// Whether a commit met the failure that the store is reopened for. Otherwise work in the background did, perhaps since
+    /// it met damage.
+    failed: AtomicBool,
 }
 
 /// An opened folder. Fields are dropped in their order.
@@ -88,6 +94,12 @@ struct Opened {
     db: Database,
     /// What damaged journals took.
     lost: Vec<Lost>,
+    /// Where all of it is.
+    folder: PathBuf,
+    /// Whether tables may be mended, at the next opening too.
+    is_mending: bool,
+    /// Whether damage was met, so that the next opening looks at every byte.
+    suspect: AtomicBool,
     /// The key that every batch removes; see `seal.rs`.
     seal: UserKey,
     /// Tells that all of this is gone.
@@ -98,11 +110,6 @@ impl std::fmt::Debug for FjallStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FjallStore").field("folder", &self.folder).finish_non_exhaustive()
     }
-}
-
-/// Why a read failed.
-fn unread(error: fjall::Error) -> StoreError {
-    if is_damage(&error) { StoreError::Damaged(Box::new(error)) } else { failed(error) }
 }
 
 /// Why something else failed.
@@ -142,7 +149,29 @@ impl FjallStore {
     ///
     /// When the folder is in use, of another format, or can't be read or written.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let (open, released) = Opened::at(folder)?;
+        Self::open_with(folder, true)
+    }
+
+    /// The same without mending tables: a folder that the engine can't open is refused.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`FjallStore::open`], or when a table has to be mended.
+    pub fn open_as_it_is(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, false)
+    }
+
+    /// What is wrong with the tables of a folder, in words. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// When the folder is in use, or can't be read.
+    pub fn look(folder: &Path) -> Result<Vec<String>, StoreError> {
+        opening::say(folder)
+    }
+
+    fn open_with(folder: &Path, is_mending: bool) -> Result<Self, StoreError> {
+        let (open, released) = Opened::at(folder, is_mending)?;
         journal::forget(folder).map_err(failed)?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -152,6 +181,7 @@ impl FjallStore {
             stepping: Mutex::default(),
             leave: AtomicBool::new(false),
             unmarked: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         })
     }
 
@@ -196,8 +226,28 @@ impl FjallStore {
 }
 
 impl Opened {
-    fn at(folder: &Path) -> Result<(Self, Receiver<()>), StoreError> {
-        let lost = opening::look_at(folder)?;
+    /// Opens a folder. What the engine can't open is mended, and opened then.
+    fn at(folder: &Path, is_mending: bool) -> Result<(Self, Receiver<()>), StoreError> {
+        let opening::Found { mut lost, wrong } = opening::look_at(folder, is_mending)?;
+        if let Some(what) = wrong {
+            return Err(StoreError::unreadable(what));
+        }
+        let mut looks = [How::Opening, How::All].into_iter();
+        loop {
+            match Self::once(folder, &lost, is_mending) {
+                Err(StoreError::Unreadable { what, source }) if is_mending => {
+                    let Some(how) = looks.next() else { return Err(StoreError::Unreadable { what, source }) };
+                    tracing::error!(what, source = source.as_deref().map(tracing::field::debug), "tables are damaged");
+                    opening::mend_tables(folder, how)?;
+                    // The engine may have touched the journals.
+                    lost.append(&mut opening::look_at(folder, true)?.lost);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn once(folder: &Path, lost: &[Lost], is_mending: bool) -> Result<(Self, Receiver<()>), StoreError> {
         let builder = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES_MAX)
@@ -226,7 +276,19 @@ impl Opened {
         ];
         let (tell, released) = sync_channel(0);
         let seal = Seal::of(folder).key().into();
-        Ok((Self { tables, db, lost, seal, _released: tell }, released))
+        let (folder, suspect) = (folder.to_owned(), AtomicBool::new(false));
+        Ok((Self { tables, db, lost: lost.to_vec(), folder, is_mending, suspect, seal, _released: tell }, released))
+    }
+
+    /// Why a read failed. Where that is damage, the next opening looks for all there is.
+    fn unread(&self, error: fjall::Error) -> StoreError {
+        if !is_damage(&error) {
+            return failed(error);
+        }
+        if !self.suspect.swap(true, Ordering::AcqRel) && self.is_mending {
+            notes::suspect(&self.folder);
+        }
+        StoreError::Damaged(Box::new(error))
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -277,14 +339,14 @@ fn options(table: Table) -> KeyspaceCreateOptions {
 /// A scan with what it reads. Fields are dropped in their order.
 struct Reading<I> {
     pairs: I,
-    _open: Arc<Opened>,
+    open: Arc<Opened>,
 }
 
 impl<I: Iterator<Item = fjall::Guard>> Iterator for Reading<I> {
     type Item = Result<(Bytes, Bytes), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let pair = self.pairs.next()?.into_inner().map_err(unread);
+        let pair = self.pairs.next()?.into_inner().map_err(|error| self.open.unread(error));
         Some(pair.map(|(key, value)| (Bytes::from(key), Bytes::from(value))))
     }
 }
@@ -310,11 +372,16 @@ impl Store for FjallStore {
                 None => writes.remove(table, change.key),
             }
         }
-        writes.commit().map_err(failed)
+        writes.commit().map_err(|error| {
+            self.failed.fetch_or(!matches!(error, fjall::Error::Poisoned), Ordering::AcqRel);
+            failed(error)
+        })
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.opened()?.table(table).get(key).map_err(unread)?.map(Bytes::from))
+        let open = self.opened()?;
+        let value = open.table(table).get(key).map_err(|error| open.unread(error))?;
+        Ok(value.map(Bytes::from))
     }
 
     fn scan(&self, table: Table, range: KeyRange, order: Order) -> Scan<'_> {
@@ -324,8 +391,8 @@ impl Store for FjallStore {
         };
         let pairs = open.table(table).range::<Vec<u8>, _>(range);
         match order {
-            Order::Ascending => Box::new(Reading { pairs, _open: open }),
-            Order::Descending => Box::new(Reading { pairs: pairs.rev(), _open: open }),
+            Order::Ascending => Box::new(Reading { pairs, open }),
+            Order::Descending => Box::new(Reading { pairs: pairs.rev(), open }),
         }
     }
 
@@ -345,6 +412,14 @@ impl Store for FjallStore {
 
     fn lost(&self) -> Vec<Lost> {
         self.opened().map(|open| open.lost.clone()).unwrap_or_default()
+    }
+
+    fn lost_rows(&self) -> Vec<LostRows> {
+        notes::read(&self.folder)
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        notes::forget(&self.folder).map_err(failed)
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {
@@ -389,7 +464,12 @@ impl Store for FjallStore {
             self.release(&released).inspect_err(|_| drop(journal::forget(&self.folder)))?;
         }
         journal::replace(&self.folder).map_err(failed)?;
-        let (open, next) = Opened::at(&self.folder)?;
+        // Where no commit failed, something else did: perhaps a compaction, at damage, which would fail again and again.
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            notes::suspect(&self.folder);
+        }
+        let (open, next) = Opened::at(&self.folder, true)?;
+        self.failed.store(false, Ordering::Release);
         *released = next;
         *self.lock() = Some(Arc::new(open));
         self.leave.store(false, Ordering::Release);

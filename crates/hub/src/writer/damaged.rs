@@ -12,6 +12,7 @@ use super::Writer;
 use crate::directory::position_of_key;
 use crate::draft::Draft;
 use crate::position::Position;
+use crate::record::Record;
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
 use crate::tier::{Tier, Tiers};
 
@@ -24,48 +25,81 @@ const LOST: &[u8] = b"lost/";
 /// Lost parts that are remembered. More than these are no parts any more.
 const LOST_MAX: usize = 1_000;
 
-/// What damage took of the log: above the one position, not above the other, in their order.
+/// What the keys of these rows begin with in the table `idempotency`, where no key of a publisher begins so: there is a copy
+/// of them, as nothing else says what they say.
+const COPY: &[u8] = b"\xfflost/";
+
+/// What damage took of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LostPart {
+    /// Above this.
+    pub(crate) from: Position,
+    /// Not above this.
+    pub(crate) to: Position,
+    /// Whether the indexes of channels have the events still, so that they say whose they were.
+    pub(crate) is_indexed: bool,
+}
+
+impl LostPart {
+    /// Has a batch remember it.
+    pub(crate) fn put(self, batch: &mut Batch) {
+        let mut value = vec![1];
+        value.retain(|_| self.is_indexed);
+        value.extend_from_slice(&self.from.to_key());
+        for (table, prefix) in [(Table::Meta, LOST), (Table::Idempotency, COPY)] {
+            batch.put(table, [prefix, &self.to.to_key()].concat(), value.clone());
+        }
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        Some(Self { from: position_of_key(value)?, to: position_of_key(key)?, is_indexed: value.len() > 8 })
+    }
+}
+
+/// What damage took of the log, in its order.
 #[derive(Debug)]
-pub(crate) struct LostParts(RwLock<Vec<(Position, Position)>>);
+pub(crate) struct LostParts(RwLock<Vec<LostPart>>);
 
 impl LostParts {
-    pub(super) fn new(parts: Vec<(Position, Position)>) -> Self {
+    pub(super) fn new(parts: Vec<LostPart>) -> Self {
         Self(RwLock::new(parts))
     }
 
     /// All parts.
-    pub(crate) fn parts(&self) -> Vec<(Position, Position)> {
+    pub(crate) fn parts(&self) -> Vec<LostPart> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, parts: Vec<(Position, Position)>) {
+    fn set(&self, parts: Vec<LostPart>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = parts;
     }
 }
 
 /// How far the log goes, as a store says.
-pub(super) fn head(store: &dyn Store) -> Result<Position, StoreError> {
+pub(crate) fn head(store: &dyn Store) -> Result<Position, StoreError> {
     Ok(store.get(Table::Meta, HEAD)?.and_then(|value| position_of_key(&value)).unwrap_or_default())
 }
 
 /// Has a commit say how far the log goes.
-pub(super) fn put_head(head: Position, batch: &mut Batch) {
+pub(crate) fn put_head(head: Position, batch: &mut Batch) {
     batch.put(Table::Meta, Bytes::from_static(HEAD), Bytes::copy_from_slice(&head.to_key()));
 }
 
 /// What damage took of the log that nobody writes to; see [`lost`].
-pub(crate) fn lost_of(tiers: &Tiers, end: Position) -> Result<Vec<(Position, Position)>, StoreError> {
+pub(crate) fn lost_of(tiers: &Tiers, end: Position) -> Result<Vec<LostPart>, StoreError> {
     lost(tiers, head(&*tiers.durable)?, end)
 }
 
 /// What damage took of the log: what earlier openings found, and what this one finds, which is remembered.
 /// `end` is where it ended at the latest.
-pub(super) fn lost(tiers: &Tiers, head: Position, end: Position) -> Result<Vec<(Position, Position)>, StoreError> {
+pub(super) fn lost(tiers: &Tiers, head: Position, end: Position) -> Result<Vec<LostPart>, StoreError> {
     let store = &*tiers.durable;
     let mut lost = Vec::new();
-    for pair in tiers.scan(Tier::Durable, Table::Meta, keys_with_prefix(LOST), Order::Ascending).take(LOST_MAX) {
-        let (key, value) = pair?;
-        lost.extend(position_of_key(&value).zip(position_of_key(&key)));
+    for (table, prefix) in [(Table::Meta, LOST), (Table::Idempotency, COPY)] {
+        for pair in tiers.scan(Tier::Durable, table, keys_with_prefix(prefix), Order::Ascending).take(LOST_MAX) {
+            let (key, value) = pair?;
+            lost.extend(LostPart::decode(&key, &value));
+        }
     }
     let mut batch = Batch::default();
     let mut found = Vec::new();
@@ -75,16 +109,17 @@ pub(super) fn lost(tiers: &Tiers, head: Position, end: Position) -> Result<Vec<(
             Some(after) => Position::from_key(after),
             None => last_at(tiers, to)?,
         };
-        found.push((from, to));
+        found.push(LostPart { from, to, is_indexed: false });
     }
     let mark = store.marked().map(Position::from_key).unwrap_or_default();
-    if mark > head && !found.iter().any(|(from, to)| *from <= head && mark <= *to) {
-        found.push((head, mark));
+    if mark > head && !found.iter().any(|part| part.from <= head && mark <= part.to) {
+        found.push(LostPart { from: head, to: mark, is_indexed: false });
     }
-    found.retain(|(from, to)| from < to);
-    for (from, to) in &found {
+    found.retain(|part| part.from < part.to);
+    for part in &found {
+        let (from, to) = (part.from, part.to);
         tracing::error!(?from, ?to, "a part of the log is lost with its place on disk; listeners are told a gap");
-        batch.put(Table::Meta, [LOST, &to.to_key()].concat(), Bytes::copy_from_slice(&from.to_key()));
+        part.put(&mut batch);
     }
     if !found.is_empty() {
         // The log goes on behind what was lost.
@@ -102,6 +137,17 @@ fn last_at(tiers: &Tiers, position: Position) -> Result<Position, StoreError> {
     let range = (Bound::Unbounded, Bound::Included(position.to_key().to_vec()));
     let last = tiers.scan(Tier::Durable, Table::Log, range, Order::Descending).next().transpose()?;
     Ok(last.and_then(|(key, _)| position_of_key(&key)).unwrap_or_default())
+}
+
+/// The time of the newest record on disk that can be read, or 0.
+pub(super) fn time_of_last(tiers: &Tiers) -> Result<u64, StoreError> {
+    for pair in tiers.scan(Tier::Durable, Table::Log, keys_with_prefix(b""), Order::Descending) {
+        let (key, value) = pair?;
+        if let Some(Ok(record)) = position_of_key(&key).map(|position| Record::decode(&value, position)) {
+            return Ok(record.time_ms);
+        }
+    }
+    Ok(0)
 }
 
 impl Writer {

@@ -1,7 +1,9 @@
-//! Folders whose bytes were damaged: cut off files and flipped bits. A hub starts on them, or says by name why it can't; it
+//! Folders whose bytes were damaged: cut off files and flipped bits. A hub starts on them; it
 //! never delivers a payload that wasn't published; what is missing is told.
 
 mod fixture;
+mod floors;
 mod journal;
 mod random;
 mod samples;
+mod tables;

@@ -1,9 +1,9 @@
 //! `fanfare data`: a data folder while no hub runs on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use fanfare_hub::Archive;
+use fanfare_hub::{Archive, StoreError};
 
 use crate::config::Sources;
 
@@ -56,12 +56,18 @@ impl Folder {
         Ok(sources.read()?.config.storage.folder)
     }
 
+    /// Opens the folder as a hub would, which mends damaged tables.
     fn open(&self) -> anyhow::Result<Archive> {
         let path = self.path()?;
-        let advice = "stop the hub first, or work on a copy of the folder";
-        Archive::open(&path).map_err(|error| match error {
-            fanfare_hub::StoreError::Locked => anyhow::anyhow!("a hub runs on {}; {advice}", path.display()),
-            error => anyhow::Error::from(error).context(format!("the folder {} can't be opened", path.display())),
-        })
+        Archive::open(&path).map_err(|error| refusal(error, &path))
+    }
+}
+
+/// Why a folder can't be opened.
+fn refusal(error: StoreError, path: &Path) -> anyhow::Error {
+    let advice = "stop the hub first, or work on a copy of the folder";
+    match error {
+        StoreError::Locked => anyhow::anyhow!("a hub runs on {}; {advice}", path.display()),
+        error => anyhow::Error::from(error).context(format!("the folder {} can't be opened", path.display())),
     }
 }

@@ -160,6 +160,43 @@ fn a_damaged_folder_is_found_out_and_what_can_be_read_is_exported() {
     assert!(gap.data.contains(r#""reason":"damaged""#), "{}", gap.data);
 }
 
+/// All files of a folder with what they hold.
+fn files(folder: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut files = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.append(&mut self::files(&path));
+        } else {
+            files.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+    files
+}
+
+#[test]
+fn a_folder_whose_tables_are_damaged_is_checked_without_a_change_and_exported_whole() {
+    let folder = filled();
+    for name in ["keyspaces/1/current", "keyspaces/2/current"] {
+        fs::write(folder.path().join(name), "damaged").unwrap();
+    }
+    fs::remove_dir_all(folder.path().join("keyspaces/3")).unwrap();
+    let before = files(folder.path());
+    let checked = data(folder.path(), &["check"], "");
+    let said = text(&checked.stdout);
+    assert!(!checked.status.success());
+    assert!(["`log`", "`by_channel`", "`channels`"].iter().all(|table| said.contains(table)), "{said}");
+    assert!(text(&checked.stderr).contains("A start of the hub mends them"), "{}", text(&checked.stderr));
+    assert!(files(folder.path()) == before, "nothing is changed");
+    let exported = data(folder.path(), &["export", "--pattern", "chat:*"], "");
+    assert!(exported.status.success(), "{}", text(&exported.stderr));
+    assert_eq!(text(&exported.stdout).lines().count(), 21);
+    let checked = data(folder.path(), &["check"], "");
+    assert!(checked.status.success(), "{}{}", text(&checked.stdout), text(&checked.stderr));
+    let hub = Hub::start(folder.path());
+    assert!(hub.listen("channel=chat:1&since=last:1").named("message").data.starts_with("hello 19"));
+}
+
 #[test]
 fn a_copy_of_a_stopped_hub_is_a_backup_that_listeners_resume_from() {
     let (folder, backup) = (filled(), folder());

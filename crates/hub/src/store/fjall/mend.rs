@@ -78,6 +78,12 @@ pub(crate) fn mend(folder: &Path) -> io::Result<Vec<Lost>> {
             journals.push((number, path));
         }
     }
+    if journals.is_empty() && folder.join("version").exists() {
+        // Without any the engine would begin to count its sequence numbers anew: what is written then would lie below what is
+        // in the tables, and be dropped by the next start.
+        tracing::warn!("there is no journal; what was only in it is lost");
+        File::create(folder.join("0.jnl"))?.sync_all()?;
+    }
     journals.sort();
     let mut state = State { seals: Seal::read(folder).into_iter().collect(), ..State::default() };
     let newest = journals.len().saturating_sub(1);

@@ -32,8 +32,12 @@ impl FjallStore {
         }
         let _stepping = self.stepping.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = self.turn(go_on)? else { return Ok(false) };
+        // It would stop at the damage, each time anew.
+        if open.suspect.load(Ordering::Acquire) {
+            return Ok(false);
+        }
         let tree = &open.table(table).tree;
-        tree.major_compact(TABLE_BYTES, open.unseen()).map_err(|error| failed(fjall::Error::from(error)))?;
+        tree.major_compact(TABLE_BYTES, open.unseen()).map_err(|error| open.unread(fjall::Error::from(error)))?;
         Ok(true)
     }
 

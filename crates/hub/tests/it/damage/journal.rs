@@ -4,7 +4,7 @@ use std::fs;
 
 use fanfare_hub::Hub;
 
-use super::fixture::{Story, files, read};
+use super::fixture::{Story, files, place, read};
 
 /// Where the batches of a journal begin, as far as their first bytes tell: start, one to a few items, the item of the seal.
 fn batches(journal: &[u8]) -> Vec<usize> {
@@ -25,14 +25,14 @@ async fn a_journal_damaged_in_its_midst_loses_one_commit_and_nothing_behind_it()
     let at = batches[batches.len() - 15] + 60;
     journal[at..at + 20].fill(0xaa);
     fs::write(&path, &journal).unwrap();
-    let told = read(folder.path()).await.unwrap();
+    let told = read(folder.path()).await;
     story.check(&told, "a commit overwritten");
     assert_eq!(told.events.len() + 1, story.events.len(), "one commit, one event; gaps {:?}", told.gaps);
     let copies = files(folder.path()).into_iter().filter(|file| file.extension().is_some_and(|end| end == "damaged"));
     let copies: Vec<_> = copies.collect();
     assert_eq!(copies.len(), 1);
     assert_eq!(fs::read(&copies[0]).unwrap(), journal, "the journal is kept as it was");
-    let again = read(folder.path()).await.unwrap();
+    let again = read(folder.path()).await;
     assert_eq!((again.events, again.gaps), (told.events, told.gaps), "the gap is told after further starts, too");
 }
 
@@ -46,7 +46,7 @@ async fn a_flipped_count_or_sequence_number_of_a_commit_costs_nothing() {
         let batches = batches(&journal);
         journal[batches[batches.len() - 9] + offset] ^= 1 << bit;
         fs::write(&path, &journal).unwrap();
-        let told = read(folder.path()).await.unwrap();
+        let told = read(folder.path()).await;
         assert_eq!((told.events.len(), told.gaps.len()), (story.events.len(), 0), "bit {bit} of byte {offset}");
     }
 }
@@ -56,29 +56,18 @@ async fn a_journal_that_is_gone_is_noticed_by_the_mark() {
     let story = Story::new(40).await;
     let folder = story.copy();
     fs::remove_file(folder.path().join("0.jnl")).unwrap();
-    let told = read(folder.path()).await.unwrap();
+    let told = read(folder.path()).await;
     assert!(told.events.len() < story.events.len());
     story.check(&told, "no journal");
-}
-
-#[tokio::test]
-async fn a_folder_without_a_file_that_all_hangs_on_is_refused_by_name_and_left_as_it_is() {
-    let story = Story::new(20).await;
-    for name in ["version", "keyspaces/1/current", "keyspaces/1"] {
-        let folder = story.copy();
-        let path = folder.path().join(name);
-        if path.is_dir() {
-            fs::remove_dir_all(&path).unwrap();
-        } else {
-            fs::remove_file(&path).unwrap();
-        }
-        let before = files(folder.path());
-        let why = read(folder.path()).await.err().expect("it is refused");
-        let what = if path.extension().is_some() { "nothing" } else { name };
-        assert!(why.contains(&format!("`{what}`")) || why.contains("`log`"), "{name}: {why}");
-        assert!(why.contains("restore the last backup"), "{why}");
-        assert_eq!(files(folder.path()), before, "{name}: nothing was removed");
-    }
+    let id = place(&{
+        let hub = Hub::open(folder.path()).unwrap();
+        let receipt = hub.publish("c0", "new").await.unwrap();
+        hub.close().await;
+        receipt.id.unwrap()
+    });
+    let again = read(folder.path()).await;
+    assert!(again.events.contains_key(&id), "what is written afterwards stays: {id:?}");
+    assert_eq!(again.gaps, told.gaps);
 }
 
 #[tokio::test]

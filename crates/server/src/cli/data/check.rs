@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use clap::Args;
+use fanfare_hub::{Archive, StoreError};
 
-use super::Folder;
+use super::{Folder, refusal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -17,8 +18,23 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let report = arguments.folder.open()?.check()?;
+    let path = arguments.folder.path()?;
     let mut out = std::io::stdout().lock();
+    let archive = match Archive::open_as_it_is(&path) {
+        Err(StoreError::Unreadable { what, .. }) => {
+            let said = Archive::look(&path).map_err(|error| refusal(error, &path))?;
+            for what in if said.is_empty() { vec![what] } else { said } {
+                writeln!(out, "{what}")?;
+            }
+            anyhow::bail!(
+                "tables of {} are damaged. A start of the hub mends them, and tells listeners a gap where events are lost; \
+                 so does `fanfare data export`. Keep a copy of the folder before",
+                path.display()
+            );
+        }
+        opened => opened.map_err(|error| refusal(error, &path))?,
+    };
+    let report = archive.check()?;
     for problem in &report.problems {
         writeln!(out, "{problem}")?;
     }
