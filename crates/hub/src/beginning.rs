@@ -99,7 +99,7 @@ impl Beginning {
 
 /// The same gap for each channel and pattern.
 fn gaps_for_all(follows: &Follows, reason: GapReason, from: Option<Position>, to: Position) -> Vec<Gap> {
-    let channels = follows.channels().iter().map(|(name, _)| GapScope::Channel(name.clone()));
+    let channels = follows.names().map(|name| GapScope::Channel(name.clone()));
     let patterns = follows.patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
     channels.chain(patterns).map(|scope| Gap { scope, reason, from, to }).collect()
 }

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audience::is_everyone;
 use crate::channel::ChannelName;
 use crate::directory::ChannelRow;
 use crate::entry::Entry;
@@ -230,7 +231,9 @@ impl Catchup {
                 let above = floors.get(name).copied().unwrap_or_default();
                 self.follows.includes(name) && entry.position > above && entry.position > self.above(name)
             };
-            if let Some(channel) = entry.record.channels.iter().position(kept) {
+            if let Some(channel) = entry.record.channels.iter().position(kept)
+                && self.follows.is_for(&entry.record)
+            {
                 page.entries.push((entry, channel));
             }
         }
@@ -254,9 +257,12 @@ impl Catchup {
             return Ok(None);
         }
         let mut channels = HashMap::new();
-        for (name, _) in self.follows.channels() {
+        for name in self.follows.names() {
             let Some(known) = history.row_if_readable(name)? else { return Ok(None) };
-            channels.insert(name.clone(), known);
+            // Most hubs never publish to everyone: then there is one channel less to merge.
+            if !is_everyone(name) || known.ids.iter().any(Option::is_some) {
+                channels.insert(name.clone(), known);
+            }
         }
         for (pattern, _) in self.follows.patterns() {
             let Some(of_pattern) = channels_of(history, pattern, PAGE_CHANNELS_MAX)? else { return Ok(None) };
@@ -279,11 +285,11 @@ impl Catchup {
         let mut floors = HashMap::new();
         let follows = self.follows.clone();
         // All is read before any of it counts as told: a page whose reading failed is read again.
-        let rows = follows.channels().iter().map(|(name, _)| history.row_if_readable(name));
+        let rows = follows.names().map(|name| history.row_if_readable(name));
         let rows: Vec<Option<Known>> = rows.collect::<Result<_, StoreError>>()?;
         let due = follows.patterns().iter().map(|(pattern, _)| self.due(history, pattern, from));
         let due: Vec<_> = due.collect::<Result<_, StoreError>>()?;
-        for ((name, _), row) in follows.channels().iter().zip(rows) {
+        for (name, row) in follows.names().zip(rows) {
             let Some(Known { row, .. }) = row else {
                 self.tell_lost_floor(history.floors.highest(), GapScope::Channel(name.clone()), from, page);
                 continue;

@@ -92,6 +92,9 @@ pub enum DraftError {
     /// Keys are a channel's own.
     #[error("`key` is given with {0} channels; an event with a key has one channel")]
     KeyOfMany(usize),
+    /// Keys are a channel's own, and the publisher named none.
+    #[error("`key` is given with `to`; an event with a key has a channel of its own")]
+    KeyOfTo,
 }
 
 /// What is wrong with an event's name.
@@ -120,7 +123,7 @@ impl Draft {
     /// # Errors
     ///
     /// When a channel, the name, the data or an option is not as it must be; the error names it.
-    pub fn new(channels: Vec<ChannelName>, mut event: Event, publisher: Publisher) -> Result<Self, DraftError> {
+    pub fn new(channels: Vec<ChannelName>, event: Event, publisher: Publisher) -> Result<Self, DraftError> {
         let channels = distinct(channels);
         if channels.is_empty() {
             return Err(DraftError::NoChannel);
@@ -133,6 +136,11 @@ impl Draft {
         {
             return Err(DraftError::ReservedChannel(reserved.clone()));
         }
+        Self::of(channels, event, publisher)
+    }
+
+    /// Checks an event for channels that are known to be good.
+    pub(crate) fn of(channels: Vec<ChannelName>, mut event: Event, publisher: Publisher) -> Result<Self, DraftError> {
         if let Some(name) = &event.name {
             check_event_name(name).map_err(DraftError::Name)?;
         }

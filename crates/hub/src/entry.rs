@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
+use crate::follows::Follows;
 use crate::frame::{Form, Frame};
 use crate::position::Position;
 use crate::record::Record;
 use crate::rule::Durability;
+use crate::stream_id::StreamId;
 
 /// Bytes of data, over all channels of an event, up to which its wire forms as channels after the first are kept.
 const SHARED_COPIES_BYTES_MAX: usize = 16 * 1024;
@@ -25,6 +27,8 @@ pub struct Entry {
     pub durability: Durability,
     /// What was published.
     pub record: Record,
+    /// The stream it isn't for. Known as long as it is in the window; most events have none, so it has a place of its own.
+    except_stream: Option<Box<StreamId>>,
     /// Per [`Form`], as the first of its channels.
     frames: [OnceLock<Frame>; 2],
     /// Per [`Form`] and channel after the first, for streams that follow the event by that channel only.
@@ -34,7 +38,31 @@ pub struct Entry {
 impl Entry {
     /// An entry whose wire forms are yet to be encoded.
     pub(crate) fn new(position: Position, random: u32, durability: Durability, record: Record) -> Self {
-        Self { position, random, durability, record, frames: Default::default(), others: OnceLock::new() }
+        let (frames, others) = Default::default();
+        Self { position, random, durability, record, except_stream: None, frames, others }
+    }
+
+    /// The same entry, but not for this stream.
+    pub(crate) fn except(mut self, stream: Option<StreamId>) -> Self {
+        self.except_stream = stream.map(Box::new);
+        self
+    }
+
+    /// Whether it is for all who follow it.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.record.except_user.is_none() && self.except_stream.is_none()
+    }
+
+    /// Whether it is for a stream, if that follows it.
+    pub(crate) fn is_for(&self, follows: &Follows, stream: StreamId) -> bool {
+        follows.is_for(&self.record) && self.except_stream.as_deref() != Some(&stream)
+    }
+
+    /// Whether it is for the same streams as another one, whatever those may be.
+    pub(crate) fn is_for_the_same(&self, other: &Self) -> bool {
+        self.record.channels == other.record.channels
+            && self.record.except_user == other.record.except_user
+            && self.except_stream == other.except_stream
     }
 
     /// The event's own id, or `None` for a transient event.

@@ -39,6 +39,14 @@ impl Followers {
         }
     }
 
+    /// Whether a stream is one of them.
+    pub(crate) fn contains(&self, key: StreamKey) -> bool {
+        match self {
+            Self::One(other) => *other == key,
+            Self::Many(keys) => keys.contains(&key),
+        }
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         match self {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::audience::{everyone, is_everyone};
 use crate::channel::ChannelName;
 use crate::cursor::{Cursor, ForeignCursor};
 use crate::limits::LAST_MAX;
 use crate::pattern::Pattern;
 use crate::record::Record;
+use crate::user::UserName;
 
 /// From when on a stream wants events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -69,13 +71,17 @@ pub fn duration(text: &str) -> Option<Duration> {
     count.checked_mul(unit_ms).map(Duration::from_millis)
 }
 
-/// Exact channels and patterns.
+/// Exact channels and patterns, and who listens. Small, as ten thousand streams may follow ten thousand different things.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Follows {
     /// Sorted by name, each once.
-    channels: Vec<(ChannelName, Since)>,
+    channels: Box<[(ChannelName, Since)]>,
     /// Sorted by text, each once.
-    patterns: Vec<(Pattern, Since)>,
+    patterns: Box<[(Pattern, Since)]>,
+    /// Whether what is published to everyone is not wanted.
+    declines_everyone: bool,
+    /// Who listens.
+    user: Option<Box<UserName>>,
 }
 
 impl Follows {
@@ -85,12 +91,39 @@ impl Follows {
         channels.dedup_by(|later, first| later.0 == first.0);
         patterns.sort_by(|a, b| a.0.cmp(&b.0));
         patterns.dedup_by(|later, first| later.0 == first.0);
-        Self { channels, patterns }
+        let (channels, patterns) = (channels.into(), patterns.into());
+        Self { channels, patterns, declines_everyone: false, user: None }
+    }
+
+    /// The same for a stream of this user, which gets what is published to everyone or does not.
+    pub(crate) fn heard_by(mut self, user: Option<UserName>, hears_everyone: bool) -> Self {
+        (self.user, self.declines_everyone) = (user.map(Box::new), !hears_everyone);
+        self
+    }
+
+    /// Whether what is published to everyone comes too.
+    pub(crate) fn hears_everyone(&self) -> bool {
+        !self.declines_everyone
+    }
+
+    /// Who listens.
+    pub(crate) fn user(&self) -> Option<&UserName> {
+        self.user.as_deref()
     }
 
     /// The exact channels.
     pub fn channels(&self) -> &[(ChannelName, Since)] {
         &self.channels
+    }
+
+    /// All channels that are followed by their names: the exact ones, and `@everyone`, unless that is declined.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &ChannelName> {
+        let is_implied = self.hears_everyone() && !self.is_named(everyone());
+        self.channels.iter().map(|(name, _)| name).chain(is_implied.then(everyone))
+    }
+
+    fn is_named(&self, name: &ChannelName) -> bool {
+        self.channels.binary_search_by(|(channel, _)| channel.cmp(name)).is_ok()
     }
 
     /// The patterns.
@@ -110,8 +143,14 @@ impl Follows {
 
     /// Whether the channel is followed.
     pub fn includes(&self, name: &ChannelName) -> bool {
-        self.channels.binary_search_by(|(channel, _)| channel.cmp(name)).is_ok()
+        self.is_named(name)
             || self.patterns.iter().any(|(pattern, _)| pattern.matches(name))
+            || (self.hears_everyone() && is_everyone(name))
+    }
+
+    /// Whether an event is for who listens, if it is followed.
+    pub(crate) fn is_for(&self, record: &Record) -> bool {
+        record.except_user.is_none() || record.except_user.as_ref() != self.user()
     }
 
     /// The first of an event's channels that is followed, by its place in the record.
@@ -155,5 +194,21 @@ mod tests {
         for text in ["last:", "last:x", "last:1001", "last:-1"] {
             assert!(matches!(text.parse::<Since>(), Err(SinceError::Last(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn everyone_is_followed_unless_declined_and_named_once() {
+        let name = |text: &str| ChannelName::new(text).unwrap();
+        let names = |follows: &Follows| follows.names().map(ToString::to_string).collect::<Vec<_>>();
+        let follows = Follows::new(vec![(name("a"), Since::Start)], vec![]);
+        assert_eq!(
+            (names(&follows), follows.common_since()),
+            (vec!["a".into(), "@everyone".into()], Some(Since::Start))
+        );
+        let declining = follows.heard_by(None, false);
+        assert_eq!((names(&declining), declining.includes(everyone())), (vec!["a".into()], false));
+        let asked_for = Follows::new(vec![(name("@everyone"), Since::Last(3))], vec![]);
+        assert_eq!(names(&asked_for), ["@everyone"]);
+        assert!(size_of::<Follows>() <= 48, "it is held for each stream");
     }
 }

@@ -26,6 +26,7 @@ use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::store::fjall::FjallStore;
 use crate::store::{Store, StoreError};
+use crate::user::UserName;
 use crate::window::Slots;
 use crate::writer::{Writer, WriterParts};
 
@@ -172,8 +173,14 @@ impl Hub {
 
     /// How many open streams follow one of these channels.
     pub fn streams_of(&self, channels: &[ChannelName]) -> usize {
-        let count =
-            |shard: &Arc<ShardHandle>| shard.index.read().unwrap_or_else(PoisonError::into_inner).count(channels);
+        self.streams_except(channels, None)
+    }
+
+    /// The same, those of one user aside.
+    pub(crate) fn streams_except(&self, channels: &[ChannelName], except: Option<&UserName>) -> usize {
+        let count = |shard: &Arc<ShardHandle>| {
+            shard.index.read().unwrap_or_else(PoisonError::into_inner).count(channels, except)
+        };
         self.0.shards.iter().map(count).sum()
     }
 

@@ -24,6 +24,7 @@
 
 mod append_error;
 pub mod archive;
+mod audience;
 mod beginning;
 mod catchup;
 pub mod channel;
@@ -58,6 +59,7 @@ mod json;
 mod keeper;
 pub mod limits;
 mod line;
+mod listeners;
 mod log;
 mod mailbox;
 pub mod notice;
@@ -98,6 +100,7 @@ mod writer;
 
 pub use append_error::AppendError;
 pub use archive::{Archive, Archived, Import, ImportError};
+pub use audience::EVERYONE;
 pub use channel::{ChannelName, NameError};
 pub use channel_row::EndReason;
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -6,6 +6,7 @@ use crate::draft::{Draft, DraftError, Publisher};
 use crate::event::Event;
 use crate::hub::Hub;
 use crate::limits::BATCH_EVENTS_MAX;
+use crate::user::UserName;
 use crate::writer::Placed;
 
 /// Why an event was not published.
@@ -34,11 +35,14 @@ pub struct Receipt {
     pub channel: String,
     /// How safe it is: `durable`, `memory` or `transient`.
     pub durability: &'static str,
-    /// How many open streams follow one of its channels.
+    /// How many open streams follow one of its channels, those of an excluded user aside.
     pub streams: usize,
     /// Whether it had been published before, by its idempotency key.
     pub duplicate: bool,
 }
+
+/// Whom an event is for: its channels, and the user it isn't for.
+type Audience = (Vec<ChannelName>, Option<UserName>);
 
 impl Hub {
     /// Publishes an event to a channel and waits until it is as durable as the channel's rule says.
@@ -74,20 +78,21 @@ impl Hub {
         if drafts.len() > BATCH_EVENTS_MAX {
             return Err(PublishError::BatchTooLarge(drafts.len()));
         }
-        let channels: Vec<Vec<ChannelName>> = drafts.iter().map(|draft| draft.channels.clone()).collect();
+        let audience = |draft: &Draft| (draft.channels.clone(), draft.except_user.clone());
+        let audiences: Vec<Audience> = drafts.iter().map(audience).collect();
         let outcome = self.0.log.append(drafts, atomic).await;
-        let receipt = |(placed, channels): (Result<Placed, AppendError>, &Vec<ChannelName>)| {
-            placed.map(|placed| self.receipt(&placed, channels))
+        let receipt = |(placed, audience): (Result<Placed, AppendError>, &Audience)| {
+            placed.map(|placed| self.receipt(&placed, audience))
         };
-        Ok(outcome.into_iter().zip(&channels).map(receipt).collect())
+        Ok(outcome.into_iter().zip(&audiences).map(receipt).collect())
     }
 
-    fn receipt(&self, placed: &Placed, channels: &[ChannelName]) -> Receipt {
+    fn receipt(&self, placed: &Placed, (channels, except_user): &Audience) -> Receipt {
         Receipt {
             id: placed.position.map(|position| self.0.history.epochs.cursor(position, None).to_text()),
             channel: channels.first().map(ToString::to_string).unwrap_or_default(),
             durability: placed.durability.as_str(),
-            streams: self.streams_of(channels),
+            streams: self.streams_except(channels, except_user.as_ref()),
             duplicate: placed.duplicate,
         }
     }

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::append_error::AppendError;
+use crate::audience::EVERYONE;
 use crate::channel::ChannelName;
 use crate::clock::{Clock, ManualClock};
 use crate::draft::{Draft, Publisher};
@@ -24,6 +25,8 @@ use crate::space::Space;
 use crate::stats::Counters;
 use crate::store::Store;
 use crate::store::faulty::FaultyStore;
+use crate::stream_id::StreamId;
+use crate::user::UserName;
 use crate::writer::{Group, Writer, WriterParts};
 
 mod client;
@@ -31,10 +34,13 @@ mod reference;
 mod trouble;
 
 use client::Client;
-use reference::Reference;
+use reference::{Except, Reference};
 use trouble::{Doubt, Failed};
 
 const CHANNELS: [&str; 12] = ["a", "b", "m1", "m2", "t1", "r:1", "r:2", "r:3", "r:4", "o1", "x:1", "x:2"];
+
+/// Users of some of the clients, and those that some events are not for.
+const USERS: [&str; 2] = ["ada", "bob"];
 
 fn name(text: &str) -> ChannelName {
     ChannelName::new(text).unwrap()
@@ -108,7 +114,7 @@ impl World {
         let cursor_age_max = Duration::from_secs(if rng.random_bool(0.3) { 400 } else { 1_000_000 });
         let writer = open_writer(&disk, &clock, rng.random(), window_bytes, cursor_age_max);
         let history = writer.history();
-        let clients = (0..rng.random_range(1..6)).map(|_| Client::random(&mut rng)).collect();
+        let clients = (0..rng.random_range(1..6)).map(|which| Client::random(StreamId(which), &mut rng)).collect();
         let mut world = Self {
             rng,
             clock,
@@ -197,17 +203,15 @@ impl World {
         for _ in 0..groups {
             let mut drafts = Vec::new();
             for _ in 0..self.rng.random_range(1..6) {
-                let count = if self.rng.random_bool(0.2) { self.rng.random_range(2..4) } else { 1 };
-                let channels: Vec<ChannelName> =
-                    (0..count).map(|_| name(CHANNELS[self.rng.random_range(0..CHANNELS.len())])).collect();
                 let number = self.reference.next_number();
                 let mut event = Event::text(number.to_string());
                 if self.rng.random_bool(0.05) {
                     event = event.ttl(Duration::from_secs(self.rng.random_range(1..100)));
                 }
-                let draft = Draft::new(channels, event, Publisher::Anyone).unwrap();
+                let draft = self.draft(event);
+                let except = Except { user: draft.except_user.clone(), stream: draft.except_stream };
                 let (channels, ttl, at_ms) = (draft.channels.clone(), draft.event.ttl, self.clock.unix_ms());
-                sent.push(Doubt { number, channels, ttl, at_ms });
+                sent.push(Doubt { number, channels, except, ttl, at_ms });
                 drafts.push(draft);
             }
             batch.push(Group { drafts, atomic: self.rng.random_bool(0.2) });
@@ -223,8 +227,7 @@ impl World {
         for (sent, outcome) in sent.into_iter().zip(outcomes.into_iter().flatten()) {
             match outcome {
                 Ok(placed) => {
-                    let Doubt { number, channels, ttl, at_ms } = sent;
-                    self.reference.add(number, channels, placed.position, placed.durability, ttl, at_ms);
+                    self.reference.add(sent, placed.position, placed.durability);
                 }
                 Err(AppendError::OutcomeUnknown) if !was_failed => doubts.push(sent),
                 Err(AppendError::Reopening) if was_failed => {}
@@ -237,6 +240,25 @@ impl World {
             self.trace.push(format!("{} in doubt", doubts.len()));
             self.failed = Some(Failed { doubts, fate: self.disk.fate().expect("the store has failed") });
         }
+    }
+
+    /// The event for some channels or for everyone, perhaps with somebody left out.
+    fn draft(&mut self, event: Event) -> Draft {
+        let mut draft = if self.rng.random_bool(0.1) {
+            Draft::to_everyone(event, Publisher::Anyone)
+        } else {
+            let count = if self.rng.random_bool(0.2) { self.rng.random_range(2..4) } else { 1 };
+            let channels = (0..count).map(|_| name(CHANNELS[self.rng.random_range(0..CHANNELS.len())])).collect();
+            Draft::new(channels, event, Publisher::Anyone)
+        }
+        .unwrap();
+        if self.rng.random_bool(0.15) {
+            draft = draft.except_user(UserName::new(USERS[self.rng.random_range(0..USERS.len())]).unwrap());
+        }
+        if self.rng.random_bool(0.1) {
+            draft = draft.except_stream(StreamId(self.rng.random_range(0..6)));
+        }
+        draft
     }
 
     fn gather_jobs(&mut self) {
@@ -315,7 +337,8 @@ impl World {
 
     /// The floors of all channels as stored.
     fn floors(&self) -> HashMap<ChannelName, Position> {
-        CHANNELS.iter().map(|c| (name(c), self.history.row(&name(c)).unwrap().row.floor)).collect()
+        let names = CHANNELS.iter().chain([&EVERYONE]);
+        names.map(|c| (name(c), self.history.row(&name(c)).unwrap().row.floor)).collect()
     }
 
     /// The hub ends, in order or not, and comes back, now and then with an empty disk.

@@ -23,6 +23,7 @@ use crate::stats::bump;
 use crate::stream::Stream;
 use crate::stream_id::StreamId;
 use crate::subscription::{HeartbeatStyle, Style, Subscription};
+use crate::user::UserName;
 
 /// Why a stream was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +46,7 @@ pub enum SubscribeError {
 }
 
 /// What a listener asks for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Subscribe {
     /// What to follow, and from when on.
     pub follows: Follows,
@@ -57,6 +58,25 @@ pub struct Subscribe {
     pub hello: HelloStyle,
     /// How heartbeats look.
     pub heartbeat: HeartbeatStyle,
+    /// Whether what is published to everyone comes too: from now on, or from where the stream is resumed.
+    pub everyone: bool,
+    /// Who listens. What is published for all but this user doesn't come, now and later.
+    pub user: Option<UserName>,
+}
+
+impl Default for Subscribe {
+    /// Nothing yet to follow, but what is for everyone; all else as `GET /events` has it where nothing is said.
+    fn default() -> Self {
+        Self {
+            follows: Follows::default(),
+            last_event_id: None,
+            form: Form::default(),
+            hello: HelloStyle::default(),
+            heartbeat: HeartbeatStyle::default(),
+            everyone: true,
+            user: None,
+        }
+    }
 }
 
 /// A place for a stream that is about to be opened: as a body to be read, or on a socket of its own.
@@ -110,7 +130,7 @@ impl Hub {
     ///
     /// When nothing or too much is followed, or the hub is full or stopping.
     pub fn reserve(&self, subscribe: Subscribe) -> Result<Reservation, SubscribeError> {
-        let Subscribe { follows, last_event_id, form, hello, heartbeat } = subscribe;
+        let Subscribe { follows, last_event_id, form, hello, heartbeat, everyone, user } = subscribe;
         if follows.is_empty() {
             return Err(SubscribeError::Nothing);
         }
@@ -138,7 +158,7 @@ impl Hub {
         let style = Style { stream: StreamId(rand::random()), form, hello, beat: heartbeat, heartbeat_ms };
         // "Now" is now, and not when somebody gets round to finding out where the stream begins.
         let head = self.0.history.window.head();
-        let follows = self.0.follows.share(follows);
+        let follows = self.0.follows.share(follows.heard_by(user, everyone));
         Ok(Reservation { hub: self.clone(), follows, style, last, head, place })
     }
 

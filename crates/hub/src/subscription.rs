@@ -153,6 +153,11 @@ impl Subscription {
         &self.follows
     }
 
+    /// Whether an entry is for it, if it follows one of its channels.
+    pub(crate) fn is_for(&self, entry: &Entry) -> bool {
+        entry.is_for(&self.follows, self.style.stream)
+    }
+
     /// How its events look.
     pub(crate) fn form(&self) -> Form {
         self.style.form
@@ -318,6 +323,7 @@ impl Subscription {
             self.sent = self.sent.max(entry.position);
             if is_for_it
                 && is_new
+                && entry.is_for(&self.follows, self.style.stream)
                 && let Some(channel) = self.follows.channel_of(&entry.record)
                 && !buried.as_ref().is_some_and(|catchup| catchup.is_buried(&entry.record, entry.position))
             {

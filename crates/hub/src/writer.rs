@@ -432,6 +432,7 @@ impl Writer {
             pending.remember(key, published, batch);
         }
         let deed = draft.deed;
+        let except_stream = draft.except_stream;
         let record = Record::of(draft, now_ms);
         if let (Some(position), Some(tier)) = (position, Tier::of(durability)) {
             commit.synced |= tier == Tier::Durable;
@@ -439,7 +440,8 @@ impl Writer {
             self.do_deed(deed, &record.channels, position, commit)?;
         }
         self.last_event = position.unwrap_or(self.last_event);
-        commit.entries.push(Arc::new(Entry::new(self.last_event, self.random, durability, record)));
+        let entry = Entry::new(self.last_event, self.random, durability, record).except(except_stream);
+        commit.entries.push(Arc::new(entry));
         Ok(Ok(Placed { position, durability, duplicate: false, fence: 0 }))
     }
 

@@ -66,8 +66,7 @@ mod tests {
             hub.publish("a", Event::text("x".repeat(100_000))).await.unwrap();
         }
         let follows = Follows::new(vec![(channel, Since::Start)], Vec::new());
-        let (form, hello, heartbeat) = Default::default();
-        hub.reserve(Subscribe { follows, last_event_id: None, form, hello, heartbeat }).unwrap().into_stream()
+        hub.reserve(Subscribe { follows, ..Subscribe::default() }).unwrap().into_stream()
     }
 
     #[tokio::test(start_paused = true)]

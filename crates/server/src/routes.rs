@@ -7,6 +7,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 
+mod audience;
 pub(crate) mod channel;
 pub(crate) mod channels;
 pub(crate) mod end;

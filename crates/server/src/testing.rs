@@ -133,11 +133,12 @@ impl Answer {
     }
 
     /// Reads a stream until it has said `text`.
-    pub(crate) async fn read_until(&mut self, text: &str) {
+    pub(crate) async fn read_until(&mut self, text: &str) -> &str {
         while !self.read.contains(text) {
             let frame = self.body.frame().await.expect("the stream goes on").unwrap();
             self.read.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
         }
+        &self.read
     }
 }
 

@@ -1,13 +1,14 @@
 //! A pass over what is new in the window: which live streams get which entries. Streams that get the same share one *run*,
 //! whose bytes are put together once.
 //!
-//! Entries of one channel that follow each other are a *group*: its followers are looked up once.
+//! Entries of one channel, for the same streams, that follow each other are a *group*: its followers are looked up once.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::audience::is_everyone;
 use crate::entry::Entry;
 use crate::followers::{Followers, KeyHasher};
 use crate::frame::Form;
@@ -54,16 +55,21 @@ impl Pass {
     /// Finds out who gets what of `entries`, the first of which is at `slot`.
     pub(super) fn offer(&mut self, index: &Index, streams: &mut Streams, slot: u64, entries: &[Arc<Entry>]) {
         let mut begin = 0;
-        for group in entries.chunk_by(|a, b| a.record.channels == b.record.channels) {
+        for group in entries.chunk_by(|a, b| a.is_for_the_same(b)) {
             let range = begin..begin + group.len();
             begin = range.end;
             let Some(first) = group.first() else { continue };
             self.steps.clear();
             self.last_step = None;
             let group_slot = slot + range.start as u64;
+            let is_for_all = first.is_for_all();
             for (channel, name) in first.record.channels.iter().enumerate() {
-                for key in index.followers(name).flat_map(Followers::iter) {
+                let everyone = if is_everyone(name) { streams.hearing_everyone() } else { Vec::new() };
+                for key in index.followers(name).flat_map(Followers::iter).chain(everyone) {
                     let Some(stream) = streams.get_mut(key) else { continue };
+                    if !is_for_all && !stream.subscription.is_for(first) {
+                        continue;
+                    }
                     // What follows several of the event's channels gets it once.
                     if !stream.subscription.is_live()
                         || std::mem::replace(&mut stream.offered, group_slot + 1) > group_slot

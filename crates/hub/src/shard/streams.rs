@@ -240,6 +240,12 @@ impl Streams {
         self.slab.iter_mut().map(|(_, stream)| stream)
     }
 
+    /// Those that get what is for everyone.
+    pub(super) fn hearing_everyone(&self) -> Vec<StreamKey> {
+        let hearing = self.slab.iter().filter(|(_, stream)| stream.subscription.follows().hears_everyone());
+        hearing.map(|(_, stream)| stream.key).collect()
+    }
+
     pub(super) fn keys(&self) -> Vec<StreamKey> {
         self.slab.iter().map(|(_, stream)| stream.key).collect()
     }

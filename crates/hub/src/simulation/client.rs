@@ -9,7 +9,8 @@ use fanfare_wire::{Decoder, Item};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::{CHANNELS, Reference, name};
+use super::{CHANNELS, Reference, USERS, name};
+use crate::audience::{EVERYONE, is_everyone};
 use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
@@ -23,6 +24,7 @@ use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::stream_id::StreamId;
 use crate::subscription::{HeartbeatStyle, Style, Subscription};
+use crate::user::UserName;
 
 /// A gap that was told.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ type Wire = Arc<Mutex<VecDeque<u8>>>;
 #[derive(Debug)]
 pub(super) struct Client {
     follows: Arc<Follows>,
+    /// The id that its streams have.
+    id: StreamId,
     pub(super) connection: Option<(usize, StreamKey)>,
     inlet: Option<BodyInlet>,
     wire: Wire,
@@ -69,7 +73,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn random(rng: &mut StdRng) -> Self {
+    pub(super) fn random(id: StreamId, rng: &mut StdRng) -> Self {
         let since = |rng: &mut StdRng| match rng.random_range(0..5) {
             0 => Since::Start,
             1 => Since::Last(rng.random_range(0..6)),
@@ -85,6 +89,9 @@ impl Client {
                 channels.push((name(channel), pick(rng)));
             }
         }
+        if rng.random_bool(0.1) {
+            channels.push((name(EVERYONE), pick(rng)));
+        }
         let mut patterns = Vec::new();
         for pattern in ["r:*", "m*", "x:*", "*"] {
             if rng.random_bool(if pattern == "*" { 0.1 } else { 0.25 }) {
@@ -94,8 +101,10 @@ impl Client {
         if channels.is_empty() && patterns.is_empty() {
             channels.push((name("a"), common));
         }
+        let user = rng.random_bool(0.4).then(|| UserName::new(USERS[rng.random_range(0..USERS.len())]).unwrap());
         Self {
-            follows: Arc::new(Follows::new(channels, patterns)),
+            follows: Arc::new(Follows::new(channels, patterns).heard_by(user, rng.random_bool(0.7))),
+            id,
             connection: None,
             inlet: None,
             wire: Wire::default(),
@@ -125,7 +134,7 @@ impl Client {
         self.told_before = self.told.len();
         self.progress = Position::ORIGIN;
         let style = Style {
-            stream: StreamId(0),
+            stream: self.id,
             form: Form::Raw,
             hello: HelloStyle::Event,
             beat: HeartbeatStyle::Comment,
@@ -287,6 +296,7 @@ impl Client {
             return;
         };
         assert!(event.channels.iter().any(|c| self.follows.includes(c)), "an event that isn't followed");
+        assert!(!self.is_excluded(event), "event {number} came to the user whom it isn't for");
         if let Some(last) = self.received.last() {
             assert!(number > *last, "event {number} came with {cursor:?} after {last}: {event:?} {self:#?}");
         }
@@ -318,10 +328,20 @@ impl Client {
         })
     }
 
+    /// Whether an event is for all but this client's user.
+    fn is_excluded(&self, event: &super::reference::Published) -> bool {
+        event.except.user.is_some() && event.except.user.as_ref() == self.follows.user()
+    }
+
     fn since_of(&self, channel: &ChannelName) -> Vec<Since> {
         let by_name = self.follows.channels().iter().filter(|(c, _)| c == channel).map(|(_, since)| *since);
         let by_pattern = self.follows.patterns().iter().filter(|(p, _)| p.matches(channel)).map(|(_, since)| *since);
-        by_name.chain(by_pattern).collect()
+        let mut since: Vec<Since> = by_name.chain(by_pattern).collect();
+        // One duration for all is a place in the log, and what is for everyone comes from there on, too.
+        if since.is_empty() && is_everyone(channel) && self.follows.hears_everyone() {
+            since.extend(self.follows.common_since().filter(|since| matches!(since, Since::Ago(_))));
+        }
+        since
     }
 
     /// At rest: everything that was due has come or was told.
@@ -338,7 +358,9 @@ impl Client {
             };
             let due: Vec<&ChannelName> = event.channels.iter().filter(due).collect();
             let expired = event.expires_ms.is_some_and(|at| at <= now_ms);
-            if due.is_empty() || expired || received.contains(&number) {
+            // Live it doesn't come to its own stream; from history it may.
+            let may_be_missing = self.is_excluded(event) || event.except.stream == Some(self.id);
+            if due.is_empty() || expired || may_be_missing || received.contains(&number) {
                 continue;
             }
             // A transient channel has no gaps, even where another channel lent its event a place in memory.

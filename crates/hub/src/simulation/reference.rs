@@ -1,17 +1,27 @@
 //! What a hub should have done, kept as naively as possible: a list of everything that was ever published.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
 use crate::channel::ChannelName;
 use crate::history::{History, Source};
 use crate::position::Position;
 use crate::rule::Durability;
+use crate::stream_id::StreamId;
+use crate::user::UserName;
+use std::collections::HashMap;
+
+use super::trouble::Doubt;
+
+/// Whom an event is not for.
+#[derive(Clone, Debug)]
+pub(super) struct Except {
+    pub(super) user: Option<UserName>,
+    pub(super) stream: Option<StreamId>,
+}
 
 /// An event that was published.
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) channels: Vec<ChannelName>,
+    pub(super) except: Except,
     /// None for transient events.
     pub(super) position: Option<Position>,
     pub(super) durability: Durability,
@@ -38,20 +48,13 @@ impl Reference {
         self.next - 1
     }
 
-    pub(super) fn add(
-        &mut self,
-        number: usize,
-        channels: Vec<ChannelName>,
-        position: Option<Position>,
-        durability: Durability,
-        ttl: Option<Duration>,
-        now_ms: u64,
-    ) {
+    pub(super) fn add(&mut self, published: Doubt, position: Option<Position>, durability: Durability) {
+        let Doubt { number, channels, except, ttl, at_ms } = published;
         let last = self.events.iter().flatten().filter_map(|event| event.position).max().unwrap_or_default();
         assert!(position.is_none_or(|position| position > last), "a position was given twice or out of order");
         self.events.resize_with(number + 1, || None);
-        let expires_ms = ttl.map(|ttl| now_ms + ttl.as_millis() as u64);
-        let event = Published { channels, position, durability, expires_ms, lost: false };
+        let expires_ms = ttl.map(|ttl| at_ms + ttl.as_millis() as u64);
+        let event = Published { channels, except, position, durability, expires_ms, lost: false };
         *self.events.last_mut().unwrap() = Some(event);
     }
 

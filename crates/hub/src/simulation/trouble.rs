@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
+use super::reference::Except;
 use super::{World, rules};
 use crate::channel::ChannelName;
 use crate::clock::Clock;
@@ -18,11 +19,12 @@ use crate::store::faulty::{Fate, Fault};
 use crate::store::{Order, Table, keys_with_prefix};
 use crate::tier::Tier;
 
-/// An event whose publisher was told that its outcome is unknown.
+/// An event of which its publisher doesn't know yet, or was told that nobody does, what became of it.
 #[derive(Debug)]
 pub(super) struct Doubt {
     pub(super) number: usize,
     pub(super) channels: Vec<ChannelName>,
+    pub(super) except: Except,
     pub(super) ttl: Option<Duration>,
     pub(super) at_ms: u64,
 }
@@ -73,7 +75,7 @@ impl World {
             assert_eq!(found.map(|(_, durability)| durability), expected, "what was found of {doubt:?}");
             if survives {
                 let position = found.map(|(position, _)| position);
-                self.reference.add(doubt.number, doubt.channels, position, durability, doubt.ttl, doubt.at_ms);
+                self.reference.add(doubt, position, durability);
             }
         }
     }

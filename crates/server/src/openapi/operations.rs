@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Operation;
-use super::schemas::{channel_name, event_name, reference, since};
+use super::schemas::{channel_name, event_name, reference, since, user_name};
 use crate::error::Code;
 use crate::limits::{CHANNELS_PAGE_MAX, PAGE_LENGTH};
 
@@ -97,6 +97,8 @@ fn listening() -> Vec<Operation> {
                 words("heartbeat", &["comment", "event"], "How heartbeats look."),
                 words("hello", &["event", "message", "none"], "How the stream is greeted."),
                 words("errors", &["stream", "status"], "How refusals that pass look."),
+                words("everyone", &["yes", "no"], "Whether what is published to everyone comes too."),
+                parameter("query", "user", user_name(), "Who listens."),
                 last.clone(),
             ],
             body: vec![],

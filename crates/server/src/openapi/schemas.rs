@@ -52,7 +52,7 @@ pub(super) fn all() -> Value {
             "id": id("The event's id; null where it is transient."),
             "channel": text("The canonical channel."),
             "durability": {"enum": ["durable", "memory", "transient"]},
-            "streams": whole("Open streams that follow one of its channels."),
+            "streams": whole("Open streams that follow one of its channels, those of an excluded user aside."),
             "duplicate": {"type": "boolean", "description": "Whether it had been published before, by its key."},
         })),
         "Results": object(json!({
@@ -117,7 +117,8 @@ fn publish() -> Value {
         item
     };
     let several = json!({"type": "array", "minItems": 1, "items": channel_name(), "description": "The first is the canonical one."});
-    let item = json!({"anyOf": [named("channel", channel_name()), named("channels", several)]});
+    let to = json!({"const": "everyone", "description": "Every stream that doesn't decline."});
+    let item = json!({"anyOf": [named("channel", channel_name()), named("channels", several), named("to", to)]});
     json!({"anyOf": [item, {"type": "array", "maxItems": BATCH_EVENTS_MAX, "items": item}]})
 }
 
@@ -130,7 +131,30 @@ fn event() -> Value {
         "ttl": {"type": ["number", "string"], "description": "How long it is worth delivering: seconds, or `5m`."},
         "idempotency_key": {"type": "string", "minLength": 1, "description": "Makes a second try harmless."},
         "fence": {"type": "integer", "minimum": 1, "description": "Which producer of the channel this is."},
+        "except": except(),
     }))
+}
+
+/// Whom an event isn't for.
+fn except() -> Value {
+    let id = "^([0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$";
+    let mut except = optional(json!({
+        "user": user_name(),
+        "stream": {"type": "string", "pattern": id, "description": "A stream's id, as its hello tells it."},
+    }));
+    if let Some(except) = except.as_object_mut() {
+        except.insert("minProperties".into(), 1.into());
+    }
+    except
+}
+
+/// A user's name.
+pub(super) fn user_name() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f*]+$",
+        "description": "1 to 240 bytes of UTF-8.",
+    })
 }
 
 /// A name to publish to: without control characters, and none of the hub's own.
@@ -171,6 +195,8 @@ fn subscribe() -> Value {
         "heartbeat": {"enum": ["comment", "event"]},
         "hello": {"enum": ["event", "message", "none"]},
         "errors": {"enum": ["stream", "status"]},
+        "everyone": {"type": "boolean", "default": true, "description": "Whether what is for everyone comes too."},
+        "user": user_name(),
     }))
 }
 

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use fanfare_hub::{ByeReason, Follows, Reservation, Since, Subscribe, SubscribeError, notice};
 
+use super::audience::{user, wants_everyone};
 use super::style::{ErrorStyle, StreamStyle};
 use crate::address::Client;
 use crate::admission::too_often;
@@ -30,7 +31,8 @@ use crate::stream_body::StreamBody;
 /// What is followed where the request names nothing.
 pub(crate) const MAIN: &str = "main";
 
-const PARAMETERS: [&str; 8] = ["channel", "pattern", "since", "lastEventId", "as", "heartbeat", "hello", "errors"];
+const PARAMETERS: [&str; 10] =
+    ["channel", "pattern", "since", "lastEventId", "as", "heartbeat", "hello", "errors", "everyone", "user"];
 
 /// The endpoint. HEAD is refused: an answer without a body would still open a stream, for nobody.
 pub(crate) fn route() -> MethodRouter<Door> {
@@ -69,8 +71,10 @@ fn asked(query: Option<&str>, headers: &HeaderMap) -> Result<(Subscribe, ErrorSt
     };
     let style = StreamStyle::of(|name| query.one(name))?;
     let StreamStyle { form, hello, heartbeat, errors } = style;
+    let everyone = wants_everyone(query.one("everyone")?)?;
+    let user = query.one("user")?.map(|name| user("user", name)).transpose()?;
     let follows = Follows::new(channels, patterns);
-    Ok((Subscribe { follows, last_event_id, form, hello, heartbeat }, errors))
+    Ok((Subscribe { follows, last_event_id, form, hello, heartbeat, everyone, user }, errors))
 }
 
 /// The header `Last-Event-ID`. Other sites can set it to any bytes; what is no id of ours, the hub tells as a gap.

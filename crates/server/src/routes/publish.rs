@@ -14,6 +14,7 @@ use fanfare_hub::{AppendError, ChannelName, Draft, Event, Publisher, Receipt, ev
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::audience::{Except, To};
 use super::publish_raw::{Answer, append_one, fence, idempotency_key, refused_append, refused_draft, refused_publish};
 use crate::body;
 use crate::channel_arg::channel;
@@ -30,6 +31,8 @@ use crate::traces::Published;
 struct Item<'a> {
     channel: Option<String>,
     channels: Option<Vec<String>>,
+    to: Option<To>,
+    except: Option<Except>,
     event: Option<String>,
     /// Any JSON, to be kept byte for byte; `null` is a value too.
     #[serde(borrow, default, deserialize_with = "present")]
@@ -138,11 +141,13 @@ fn drafts(body: &[u8], lines: bool) -> Result<Vec<Result<Draft, ApiError>>, ApiE
 
 /// The draft that an item describes.
 fn draft(item: Item<'_>) -> Result<Draft, ApiError> {
-    let channels: Vec<ChannelName> = match (item.channel, item.channels) {
-        (Some(name), None) => vec![channel(&name)?],
-        (None, Some(names)) => names.iter().map(|name| channel(name)).collect::<Result<_, _>>()?,
-        (None, None) => return Err(ApiError::malformed("`channel` is missing")),
-        (Some(_), Some(_)) => return Err(ApiError::malformed("`channel` and `channels` are both given; give one")),
+    let channels: Vec<ChannelName> = match (item.channel, item.channels, &item.to) {
+        (Some(name), None, None) => vec![channel(&name)?],
+        (None, Some(names), None) => names.iter().map(|name| channel(name)).collect::<Result<_, _>>()?,
+        (None, None, Some(_)) => Vec::new(),
+        (None, None, None) => return Err(ApiError::malformed("`channel` is missing")),
+        (Some(_), Some(_), _) => return Err(ApiError::malformed("`channel` and `channels` are both given; give one")),
+        (_, _, Some(_)) => return Err(ApiError::malformed("`to` is given beside `channel` or `channels`; give one")),
     };
     let data = item.data.ok_or_else(|| ApiError::malformed("`data` is missing; it takes any JSON, or a string"))?;
     let mut event = payload(data)?;
@@ -161,7 +166,14 @@ fn draft(item: Item<'_>) -> Result<Draft, ApiError> {
     if let Some(key) = item.idempotency_key {
         event = event.idempotency_key(key);
     }
-    let draft = Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
+    let draft = match item.to {
+        None => Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
+        Some(to) => to.draft(event, Publisher::Anyone)?,
+    };
+    let draft = match item.except {
+        None => draft,
+        Some(except) => except.of(draft)?,
+    };
     fence(draft, item.fence)
 }
 

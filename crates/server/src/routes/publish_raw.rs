@@ -146,7 +146,8 @@ pub(crate) fn refused_draft(error: &DraftError) -> ApiError {
         | DraftError::IdempotencyKey(_)
         | DraftError::Key(_)
         | DraftError::KeyControl(_)
-        | DraftError::KeyOfMany(_) => Code::Malformed,
+        | DraftError::KeyOfMany(_)
+        | DraftError::KeyOfTo => Code::Malformed,
         DraftError::ReservedChannel(_) => Code::ReservedChannel,
         DraftError::Name(_) => Code::BadEventName,
         DraftError::TooLarge(_) => Code::TooLarge,

@@ -13,6 +13,7 @@ use fanfare_hub::{Follows, Since, Subscribe};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
+use super::audience::user;
 use super::events::{MAIN, last_event_id, open};
 use super::style::{ErrorStyle, StreamStyle};
 use crate::address::Client;
@@ -40,6 +41,8 @@ struct Arguments {
     heartbeat: Option<String>,
     hello: Option<String>,
     errors: Option<String>,
+    everyone: Option<bool>,
+    user: Option<String>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -132,8 +135,10 @@ fn asked(body: &[u8], headers: &HeaderMap) -> Result<(Subscribe, ErrorStyle), Ap
         })
     })?;
     let last_event_id = last_event_id(headers).or(arguments.last_event_id);
+    let everyone = arguments.everyone.unwrap_or(true);
+    let user = arguments.user.as_deref().map(|name| user("user", name)).transpose()?;
     let follows = Follows::new(channels, patterns);
-    Ok((Subscribe { follows, last_event_id, form, hello, heartbeat }, errors))
+    Ok((Subscribe { follows, last_event_id, form, hello, heartbeat, everyone, user }, errors))
 }
 
 fn since(text: &str) -> Result<Since, ApiError> {
