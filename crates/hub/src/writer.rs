@@ -37,9 +37,11 @@ use crate::window::Window;
 mod closing;
 mod damaged;
 mod deeds;
+mod parts;
 
 pub(crate) use self::damaged::{LostPart, LostParts, head, lost_of, put_head};
 use self::deeds::Consent;
+pub(crate) use self::parts::WriterParts;
 
 /// Drafts that are appended together, in their order.
 #[derive(Debug)]
@@ -141,18 +143,6 @@ impl Commit {
     pub(crate) fn batch(&mut self, tier: Tier) -> &mut Batch {
         tier.of_pair(&mut self.batches)
     }
-}
-
-/// What a writer is made of.
-pub(crate) struct WriterParts {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) rules: Arc<Rules>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) random: Box<dyn FnMut() -> u32 + Send>,
-    pub(crate) window_bytes: usize,
-    pub(crate) channels_max: usize,
-    pub(crate) cursor_age_max: std::time::Duration,
-    pub(crate) space: Arc<Space>,
 }
 
 impl Writer {
