@@ -22,6 +22,9 @@ const HEADER: usize = 4 + 1 + 16 + 4 + 4 + 4;
 /// The kind of blocks that hold keys and values.
 const DATA: u8 = 0;
 
+/// The sections of a table's file that are made of blocks.
+const SECTIONS: [&[u8]; 6] = [b"data", b"index", b"tli", b"filter", b"filter_tli", b"meta"];
+
 /// As much of a file is left out where the disk can't read it.
 const SECTOR: usize = 4096;
 
@@ -85,15 +88,12 @@ impl Blocks {
         blocks
     }
 
-    /// Whether all of them can be read.
-    pub(super) fn are_sound(&self) -> bool {
-        self.places.iter().all(|place| matches!(place, Place::Sound(_)))
-    }
-
     /// Goes from one header to the next until something else than data follows.
     fn follow(&mut self, bytes: &[u8]) {
+        let data = || section(&sfa::Reader::from_reader(&mut Cursor::new(bytes)).ok()?, b"data");
+        let end = super::quietly(data).flatten().map(|data| data.end);
         let mut at = 0;
-        loop {
+        while Some(at) != end {
             match header(bytes, at) {
                 Some(Header { kind, .. }) if kind != DATA => return,
                 Some(header) => {
@@ -145,16 +145,39 @@ fn header(bytes: &[u8], at: usize) -> Option<Header> {
     })
 }
 
+/// Whether every block of a table can be read, of whatever kind.
+pub(super) fn are_sound(bytes: &[u8]) -> bool {
+    let is_sound = |part: Range<usize>| {
+        let mut at = part.start;
+        while at < part.end {
+            let Some(header) = header(bytes, at) else { return false };
+            if bytes.get(at + HEADER..header.end(at)).is_none_or(|content| xxh3_128(content) != header.checksum) {
+                return false;
+            }
+            at = header.end(at);
+        }
+        at == part.end
+    };
+    let sections = || {
+        let reader = sfa::Reader::from_reader(&mut Cursor::new(bytes)).ok()?;
+        let sections = SECTIONS.iter().filter_map(|name| section(&reader, name));
+        Some(sections.collect::<Vec<_>>())
+    };
+    super::quietly(sections).flatten().is_some_and(|parts| parts.into_iter().all(is_sound))
+}
+
+/// Where a section of a table's file is.
+fn section(reader: &sfa::Reader, name: &[u8]) -> Option<Range<usize>> {
+    let entry = reader.toc().section(name)?;
+    let at = usize::try_from(entry.pos()).ok()?;
+    Some(at..at.checked_add(usize::try_from(entry.len()).ok()?)?)
+}
+
 /// Where the data blocks are, as the table's index says; nothing if all of that can't be read.
 fn indexed(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
     let reader = sfa::Reader::from_reader(&mut Cursor::new(bytes)).ok()?;
-    let section = |name: &[u8]| {
-        let entry = reader.toc().section(name)?;
-        let at = usize::try_from(entry.pos()).ok()?;
-        Some(at..at.checked_add(usize::try_from(entry.len()).ok()?)?)
-    };
-    let top = entries(bytes, section(b"tli")?)?;
-    if section(b"index").is_none() {
+    let top = entries(bytes, section(&reader, b"tli")?)?;
+    if section(&reader, b"index").is_none() {
         return Some(top);
     }
     let mut all = Vec::new();

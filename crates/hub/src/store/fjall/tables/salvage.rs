@@ -9,7 +9,7 @@ use fjall::SeqNo;
 use lsm_tree::table::{Scanner, Writer};
 use lsm_tree::{Cache, Checksum, Table};
 
-use super::blocks::{Blocks, Place, read};
+use super::blocks::{Blocks, Place, are_sound, read};
 use super::{How, quietly};
 
 /// Bytes of a block that is written anew.
@@ -41,7 +41,7 @@ pub(super) fn is_sound(path: &Path, id: u64, how: How) -> io::Result<bool> {
     if open(path).is_none_or(|table| table.id() != id) {
         return Ok(false);
     }
-    Ok(how == How::Opening || Blocks::of(&read(path)?).are_sound())
+    Ok(how == How::Opening || are_sound(&read(path)?))
 }
 
 /// Writes a table anew, to another place, from those of its blocks that can be read.
