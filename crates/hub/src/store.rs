@@ -127,8 +127,8 @@ pub fn keys_with_prefix(prefix: &[u8]) -> KeyRange {
 pub type Scan<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), StoreError>> + 'a>;
 
 /// What to do about a folder that can't be opened.
-const ADVICE: &str = "Nothing was changed. Keep a copy of the folder, then restore the last backup of it; or begin with an \
-                      empty folder, and have it take over an earlier `fanfare data export` by `fanfare data import`";
+const ADVICE: &str = "Keep a copy of the folder, then restore the last backup of it; or begin with an empty folder, and have \
+                      it take over an earlier `fanfare data export` by `fanfare data import`";
 
 /// A store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
