@@ -165,7 +165,6 @@ impl Endings {
     }
 
     /// Whether a channel has ever ended.
-    #[expect(dead_code, reason = "streams will ask")]
     pub(crate) fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
+use crate::ending::END;
 use crate::follows::Follows;
 use crate::frame::{Form, Frame};
 use crate::position::Position;
@@ -97,6 +98,11 @@ impl Entry {
     /// The event on the wire under another id, for one stream alone.
     pub(crate) fn frame_as(&self, id: &str, form: Form, channel: usize) -> Frame {
         Frame::of(self, form, self.channel(channel), Some(id))
+    }
+
+    /// Whether it ends its channel.
+    pub(crate) fn is_end(&self) -> bool {
+        self.record.name.as_deref() == Some(END)
     }
 
     /// One of its channels.

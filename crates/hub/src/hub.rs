@@ -379,7 +379,7 @@ fn new_shard(writer: &Writer, counters: &Arc<Counters>, config: &HubConfig) -> S
     Shard::new(
         writer.window.clone(),
         writer.epochs.clone(),
-        counters.clone(),
+        (counters.clone(), writer.endings.clone()),
         ShardSettings::of(config),
         Box::new(rand::random),
         config.clock.elapsed(),

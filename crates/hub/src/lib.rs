@@ -96,6 +96,7 @@ pub mod user;
 mod varint;
 mod wheel;
 pub mod window;
+mod witness;
 mod writer;
 
 pub use append_error::AppendError;

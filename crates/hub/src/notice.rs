@@ -64,12 +64,14 @@ pub enum ByeReason {
     Age,
     /// The client's address has as many streams, or has opened them as often, as it may.
     Limit,
+    /// All that the stream follows has ended, and it was sent all of it.
+    Ended,
 }
 
 impl ByeReason {
     /// Whether the listener should come back by itself.
     pub fn reconnect(self) -> bool {
-        !matches!(self, Self::PatternTooWide)
+        !matches!(self, Self::PatternTooWide | Self::Ended)
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::beginning::{Beginning, LastEventId};
 use crate::catchup::{Catchup, CatchupError, Page};
+use crate::ending::Endings;
 use crate::entry::Entry;
 use crate::epoch::Epochs;
 use crate::follows::{Follows, Since};
@@ -27,8 +28,11 @@ use crate::subscribe::OpenPlace;
 use crate::subscription::{Pull, Subscription, View};
 use crate::wheel::Wheel;
 use crate::window::{Slots, Window};
+use crate::witness::Look;
 
+mod closing;
 mod deadlines;
+mod ended;
 mod give_way;
 pub(crate) mod inbox;
 mod pass;
@@ -68,12 +72,16 @@ pub(crate) enum Work {
     Begin(Arc<Follows>, LastEventId, Position),
     /// The next page.
     Page(Box<Catchup>),
+    /// Whether a stream's channels have ended, beginning at one of them.
+    Look(Arc<Follows>, usize),
 }
 
 /// What was read.
 pub(crate) enum Answer {
     Begin(Result<Box<Beginning>, CatchupError>),
     Page(Result<(Page, Box<Catchup>), CatchupError>),
+    /// Nothing where the store failed; the stream goes on.
+    Look(Option<Look>),
 }
 
 /// A stream that is to be opened.
@@ -111,6 +119,8 @@ impl LogView {
 pub(crate) struct Shard {
     log: LogView,
     counters: Arc<Counters>,
+    /// Whether channels have ever ended.
+    endings: Arc<Endings>,
     settings: ShardSettings,
     index: Arc<RwLock<Index>>,
     streams: Streams,
@@ -139,7 +149,7 @@ impl Shard {
     pub(crate) fn new(
         window: Arc<Window>,
         epochs: Arc<Epochs>,
-        counters: Arc<Counters>,
+        (counters, endings): (Arc<Counters>, Arc<Endings>),
         settings: ShardSettings,
         random: Box<dyn FnMut() -> f64 + Send>,
         now: Duration,
@@ -148,6 +158,7 @@ impl Shard {
         Self {
             log: LogView { window, epochs, recent: Recent::default(), slot, position },
             counters,
+            endings,
             settings,
             index: Arc::default(),
             streams: Streams::default(),
@@ -241,9 +252,13 @@ impl Shard {
 
     /// Takes what was read for a stream.
     pub(crate) fn answer(&mut self, key: StreamKey, answer: Answer, now: Duration) {
+        if let Answer::Look(look) = answer {
+            return self.looked(key, look);
+        }
         let view = self.log.view();
         let Some(stream) = self.streams.get_mut(key) else { return };
         let failed = match answer {
+            Answer::Look(_) => return,
             Answer::Begin(Ok(beginning)) => {
                 beginning.gaps.iter().for_each(|gap| self.counters.gap(gap.reason));
                 if beginning.resumed {
@@ -337,7 +352,11 @@ impl Shard {
                     self.jobs.push(stream.job(Work::Page(catchup)));
                     return Ok(());
                 }
-                Pull::Waiting | Pull::Live => return Ok(()),
+                Pull::Waiting => return Ok(()),
+                Pull::Live => {
+                    self.ask_for_end(key);
+                    return Ok(());
+                }
                 Pull::End(reason) => {
                     self.end(key, reason, CloseReason::Overflow);
                     return Ok(());
@@ -390,6 +409,9 @@ impl Shard {
         }
         self.pass.end(touched);
         self.progress.stands(self.log.slot);
+        if entries.iter().any(|entry| entry.is_end()) {
+            self.hear_ends(&entries);
+        }
         self.log.recent.push(slot, entries);
         self.log.recent.forget_before(self.log.window.first());
         for key in gone {
@@ -433,51 +455,6 @@ impl Shard {
             tracing::warn!(streams, "what live streams are to get next is not in the window; they go on from history");
         }
         self.jump();
-    }
-
-    /// The reader of a stream went away, or takes nothing.
-    pub(crate) fn close(&mut self, key: StreamKey, reason: CloseReason) {
-        let Some(mut stream) = self.streams.remove(key) else { return };
-        self.index.write().unwrap_or_else(PoisonError::into_inner).remove(key, stream.subscription.follows());
-        // Whoever notices first that nobody is there, be it a write or the socket's own word, it's the socket that knows why.
-        let is_lost = reason == CloseReason::Left && stream.outlet.has_timed_out();
-        let reason = if is_lost { CloseReason::TimedOut } else { reason };
-        stream.outlet.end();
-        stream.count_behind(&self.counters, false);
-        if self.streams.is_empty() {
-            self.progress.stands(Progress::NOWHERE);
-        }
-        self.counters.has(false, stream.subscription.opened_s);
-        self.counters.closed(reason);
-    }
-
-    /// Ends a stream from the hub's side: it is told why and when to come back.
-    fn end(&mut self, key: StreamKey, bye: ByeReason, reason: CloseReason) {
-        let (shortest, longest) = if bye == ByeReason::Age { self.settings.retry } else { self.settings.bye_retry };
-        // Who leaves early has the longer to wait until there is a hub again.
-        let retry = shortest + longest.saturating_sub(shortest).mul_f64((self.random)()) + self.drain.1;
-        let view = self.log.view();
-        // A stream whose outlet is full ends without a bye: it must not be sent out of turn.
-        if let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.is_clear()) {
-            let bye = stream.subscription.bye(bye, retry, &view);
-            stream.outlet.write(&bye, Duration::ZERO);
-        }
-        self.close(key, reason);
-    }
-
-    /// Ends all streams because the hub stops, spread over `window`.
-    pub(crate) fn drain(&mut self, now: Duration, window: Duration) {
-        self.drained = true;
-        self.drain = (now + window, window);
-        for key in self.streams.keys() {
-            if window.is_zero() {
-                self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
-            } else if let Some(stream) = self.streams.get_mut(key) {
-                let at = now + window.mul_f64((self.random)());
-                stream.end_by(Some(at));
-                self.wheel.insert(at, key);
-            }
-        }
     }
 }
 

@@ -149,7 +149,8 @@ impl World {
             let mut rng = StdRng::seed_from_u64(seed);
             let (window, epochs) = (self.writer.window.clone(), self.writer.epochs.clone());
             let random = Box::new(move || rng.random::<f64>());
-            Shard::new(window, epochs, Arc::<Counters>::default(), settings, random, self.clock.elapsed())
+            let counted = (Arc::<Counters>::default(), self.writer.endings.clone());
+            Shard::new(window, epochs, counted, settings, random, self.clock.elapsed())
         };
         self.shards = vec![new(1), new(2)];
         self.jobs.clear();

@@ -35,11 +35,13 @@ pub enum CloseReason {
     Slow,
     /// The stream was as old as streams may be.
     Aged,
+    /// All that the stream followed had ended.
+    Ended,
 }
 
 impl CloseReason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Left,
         Self::Stalled,
         Self::Overflow,
@@ -50,6 +52,7 @@ impl CloseReason {
         Self::TimedOut,
         Self::Slow,
         Self::Aged,
+        Self::Ended,
     ];
 
     /// The word for it.
@@ -65,6 +68,7 @@ impl CloseReason {
             Self::TimedOut => "timed_out",
             Self::Slow => "slow",
             Self::Aged => "aged",
+            Self::Ended => "ended",
         }
     }
 }
@@ -93,6 +97,7 @@ pub(crate) struct Counters {
     behind: AtomicU64,
     pub(crate) refused_full: AtomicU64,
     pub(crate) refused_stopping: AtomicU64,
+    pub(crate) refused_over: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
     gaps: [AtomicU64; GapReason::ALL.len()],
     removed_by: [AtomicU64; 3],
@@ -248,6 +253,8 @@ pub struct Stats {
     pub streams_refused_full: u64,
     /// Streams refused because the hub was stopping.
     pub streams_refused_stopping: u64,
+    /// Streams not opened because all that they would follow had ended, and their listener had all of it.
+    pub streams_refused_over: u64,
     /// Streams closed since the start, by reason.
     pub streams_closed: BTreeMap<&'static str, u64>,
     /// How often a stream was not taken up by its reader and fell behind.
@@ -338,6 +345,7 @@ impl Counters {
             streams_resumed: read(&self.resumed),
             streams_refused_full: read(&self.refused_full),
             streams_refused_stopping: read(&self.refused_stopping),
+            streams_refused_over: read(&self.refused_over),
             streams_closed: CloseReason::ALL.iter().map(|r| r.as_str()).zip(self.closed.iter().map(read)).collect(),
             fell_behind: read(&self.fell_behind),
             gaps: GapReason::ALL.iter().map(|r| r.as_str()).zip(self.gaps.iter().map(read)).collect(),

@@ -26,6 +26,7 @@ use crate::rule::Durability;
 use crate::stats::PageBytes;
 use crate::stream_id::StreamId;
 use crate::window::{Slots, Window};
+use crate::witness::Witness;
 
 /// How heartbeats look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +109,8 @@ pub(crate) struct Subscription {
     beat_day: u16,
     /// Set when a rule ends the stream.
     end: Option<ByeReason>,
+    /// Whether its channels have ended, as far as it knows.
+    pub(crate) witness: Witness,
 }
 
 /// What [`Subscription::pull`] has done.
@@ -135,6 +138,7 @@ impl Subscription {
     /// A subscription that waits for its beginning. `opening` is sent before that.
     pub(crate) fn new(follows: Arc<Follows>, style: Style, opened: u64, opening: &[u8]) -> Self {
         Self {
+            witness: Witness::of(&follows),
             follows,
             style,
             place: Place::Beginning,
@@ -222,6 +226,8 @@ impl Subscription {
             let mut words = Vec::new();
             self.tell_gaps(&page.gaps, cursor, cursor, view, &mut words);
             self.say(&words);
+            // What is missing may be an end.
+            self.witness.doubt();
         }
         self.end = page.end;
         if let Place::History(way) = &mut self.place {
@@ -257,6 +263,9 @@ impl Subscription {
                 {
                     way.next += 1;
                     self.sent = entry.position;
+                    if entry.is_end() {
+                        self.witness.doubt();
+                    }
                     let mark = Mark { next: way.next as u64, sent: self.sent };
                     if way.backfill_upto.is_some() {
                         let id = way.cursor(self.sent, view).to_text();
@@ -327,6 +336,9 @@ impl Subscription {
                 && let Some(channel) = self.follows.channel_of(&entry.record)
                 && !buried.as_ref().is_some_and(|catchup| catchup.is_buried(&entry.record, entry.position))
             {
+                if entry.is_end() {
+                    self.witness.doubt();
+                }
                 let mark = Mark { next: slot, sent: self.sent };
                 portion.push_frame(&entry.frame(self.style.form, channel).bytes, mark, entry.id().is_some());
                 if portion.len() >= PULL_BYTES_MAX {

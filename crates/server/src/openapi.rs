@@ -59,6 +59,10 @@ impl Operation {
         let (content_type, schema) = &self.answer;
         let ok = json!({"description": "Done.", "content": {*content_type: {"schema": schema}}});
         let mut responses = Map::from_iter([("200".to_owned(), ok)]);
+        if *content_type == "text/event-stream" {
+            let over = json!({"description": "All that would be followed has ended, and the listener has all of it."});
+            responses.insert("204".to_owned(), over);
+        }
         let mut codes: Vec<Code> = EVERYWHERE.into_iter().chain(self.codes.iter().copied()).collect();
         codes.sort_by_key(|code| Code::ALL.iter().position(|other| other == code));
         codes.dedup();

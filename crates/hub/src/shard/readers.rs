@@ -11,6 +11,7 @@ use crate::catchup::CatchupError;
 use crate::history::History;
 use crate::limits::STORE_WAIT_MAX;
 use crate::store::StoreError;
+use crate::witness::Look;
 
 /// What is to be read, for whom.
 #[derive(Debug, Default)]
@@ -19,8 +20,8 @@ struct Reads {
     stopped: bool,
 }
 
-/// The queue of the reader threads. Bounded by the number of places for streams: each has at most one job
-/// on its way, and its place is taken until that is done.
+/// The queue of the reader threads. Bounded by the number of places for streams: each has at most one page
+/// and one look at its channels' ends on its way, and its place is taken until those are done.
 #[derive(Debug, Default)]
 pub(crate) struct ReaderQueue {
     reads: Mutex<Reads>,
@@ -83,6 +84,10 @@ impl Work {
             Self::Begin(follows, last, head) => match Beginning::find(history, follows.clone(), last, head) {
                 Err(CatchupError::Store(StoreError::Reopening)) => Err(Self::Begin(follows, last, head)),
                 found => Ok(Answer::Begin(found.map(Box::new))),
+            },
+            Self::Look(follows, from) => match Look::at(history, &follows, from) {
+                Err(StoreError::Reopening) => Err(Self::Look(follows, from)),
+                look => Ok(Answer::Look(look.ok())),
             },
             Self::Page(mut catchup) => {
                 let (head, _) = history.window.head();

@@ -25,7 +25,11 @@ fn streams(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
     sheet.counter("fanfare_streams_resumed", help, stats.streams_resumed)?;
     let closed = stats.streams_closed.iter().map(|(reason, count)| (*reason, *count));
     sheet.counters("fanfare_streams_closed", "Streams closed, by reason.", "reason", closed)?;
-    let refused = [("full", stats.streams_refused_full), ("stopping", stats.streams_refused_stopping)];
+    let refused = [
+        ("full", stats.streams_refused_full),
+        ("stopping", stats.streams_refused_stopping),
+        ("over", stats.streams_refused_over),
+    ];
     sheet.counters("fanfare_streams_refused", "Streams refused by the hub, by reason.", "reason", refused)
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use fanfare_hub::{ByeReason, Follows, Reservation, Since, Subscribe, SubscribeError, notice};
@@ -53,6 +53,9 @@ async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (subscribe, errors) = asked(query.as_deref(), &headers)?;
+    if let Some(answer) = over(&door, &subscribe).await? {
+        return Ok(answer);
+    }
     open(&door, subscribe, errors, client, handover)
 }
 
@@ -80,6 +83,19 @@ fn asked(query: Option<&str>, headers: &HeaderMap) -> Result<(Subscribe, ErrorSt
 /// The header `Last-Event-ID`. Other sites can set it to any bytes; what is no id of ours, the hub tells as a gap.
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
     headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
+}
+
+/// The answer for a listener that has everything already: all that it follows has ended. A bare `EventSource` that was told
+/// so on its stream comes back all the same; 204 keeps it from doing that again (WHATWG HTML, section 9.2.3: an answer
+/// whose status is not 200 fails the connection, and a failed one is not reestablished).
+pub(crate) async fn over(door: &Door, subscribe: &Subscribe) -> Result<Option<Response>, ApiError> {
+    if !door.hub().may_be_over(subscribe) {
+        return Ok(None);
+    }
+    let subscribe = subscribe.clone();
+    let is_over = door.read(move |hub| hub.is_over(&subscribe)).await?;
+    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok(is_over.then(|| (StatusCode::NO_CONTENT, no_store).into_response()))
 }
 
 /// Opens a stream, or says why there is none. Where the connection's socket can be had, the stream gets it, and the answer
@@ -169,7 +185,6 @@ fn event_stream(body: Body) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::StatusCode;
     use fanfare_hub::{Form, HeartbeatStyle, HelloStyle, HubConfig};
 
     use super::*;

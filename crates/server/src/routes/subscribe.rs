@@ -14,7 +14,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::audience::user;
-use super::events::{MAIN, last_event_id, open};
+use super::events::{MAIN, last_event_id, open, over};
 use super::style::{ErrorStyle, StreamStyle};
 use crate::address::Client;
 use crate::body;
@@ -101,6 +101,9 @@ pub(crate) async fn subscribe(
     body::expect_json(&body::essence(&headers))?;
     let body = body::read(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
     let (subscribe, errors) = asked(&body, &headers)?;
+    if let Some(answer) = over(&door, &subscribe).await? {
+        return Ok(answer);
+    }
     open(&door, subscribe, errors, client, handover)
 }
 

@@ -15,6 +15,7 @@ mod crash;
 mod data;
 mod disk_failure;
 mod disk_full;
+mod ended;
 mod gap;
 mod harness;
 mod http;
