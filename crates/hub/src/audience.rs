@@ -1,13 +1,20 @@
 //! Whom an event is for, where its publisher names no channels: everyone, or whoever follows the channels of a pattern.
 //!
+//! The channels of a pattern are those that open streams follow by name when it is published; the event then names them all,
+//! so a stream that follows several gets it once, and who comes later finds it in each channel's history.
+//!
 //! Everyone is the channel `@everyone`, which every stream follows that doesn't decline. Nobody but this room publishes to
 //! it, so that what holds for it (a key, say, would turn it into a channel of keys) is decided in one place.
 
-use std::sync::LazyLock;
+use std::collections::BTreeSet;
+use std::sync::{LazyLock, PoisonError};
 
 use crate::channel::ChannelName;
 use crate::draft::{Draft, DraftError, Publisher};
 use crate::event::Event;
+use crate::hub::Hub;
+use crate::limits::PATTERN_CHANNELS_MAX;
+use crate::pattern::Pattern;
 
 /// The channel that every stream follows, unless it declines.
 pub const EVERYONE: &str = "@everyone";
@@ -22,6 +29,56 @@ pub(crate) fn everyone() -> &'static ChannelName {
 /// Whether a channel is the one that every stream follows.
 pub(crate) fn is_everyone(name: &ChannelName) -> bool {
     name.as_str() == EVERYONE
+}
+
+/// Why an event can't be published to the channels of a pattern.
+#[derive(Debug, thiserror::Error)]
+pub enum PatternError {
+    /// The pattern is one for the hub's own channels.
+    #[error("`to.pattern` {0:?} begins with `@`; those channels are the hub's own and can't be published to")]
+    Reserved(Pattern),
+    /// Too many channels match.
+    #[error("`to.pattern` {0:?} matches more than {PATTERN_CHANNELS_MAX} channels that open streams follow by name")]
+    TooMany(Pattern),
+    /// The event is not as it must be.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+}
+
+impl Hub {
+    /// Checks an event for the channels of a pattern that open streams follow by name at this moment. There may be none: then
+    /// nothing will be published, and the receipt says so.
+    ///
+    /// # Errors
+    ///
+    /// When the pattern begins with `@` or matches too many, or the event is not as it must be.
+    pub fn to_pattern(&self, pattern: &Pattern, event: Event, publisher: Publisher) -> Result<Draft, PatternError> {
+        if pattern.as_str().starts_with('@') {
+            return Err(PatternError::Reserved(pattern.clone()));
+        }
+        if event.key.is_some() {
+            return Err(DraftError::KeyOfTo.into());
+        }
+        let channels = self.followed(pattern).ok_or_else(|| PatternError::TooMany(pattern.clone()))?;
+        let draft = Draft::of(channels.into_iter().collect(), event, publisher)?;
+        Ok(Draft { pattern: Some(pattern.clone()), ..draft })
+    }
+
+    /// The channels of a pattern that open streams follow by name, in the order of their names; `None` where they are too
+    /// many. Looks at every name that is followed, some tens of nanoseconds each.
+    fn followed(&self, pattern: &Pattern) -> Option<BTreeSet<ChannelName>> {
+        let mut channels = BTreeSet::new();
+        for shard in &self.0.shards {
+            let index = shard.index.read().unwrap_or_else(PoisonError::into_inner);
+            for name in index.names_of(pattern) {
+                channels.insert(name.clone());
+                if channels.len() > PATTERN_CHANNELS_MAX {
+                    return None;
+                }
+            }
+        }
+        Some(channels)
+    }
 }
 
 impl Draft {

@@ -13,6 +13,7 @@ use crate::limits::{
     EVENT_BYTES_MAX, EVENT_CHANNELS_MAX, EVENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX, RETRY_MAX,
     RETRY_MIN,
 };
+use crate::pattern::Pattern;
 use crate::stream_id::StreamId;
 use crate::user::UserName;
 
@@ -37,8 +38,10 @@ pub enum Publisher {
 /// A valid event with its channels and its publisher.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// At least one, each once; the first is the canonical one.
+    /// Each once; the first is the canonical one. None only where a pattern met none.
     pub(crate) channels: Vec<ChannelName>,
+    /// The pattern that the channels were found by, where the publisher named none.
+    pub(crate) pattern: Option<Pattern>,
     /// Checked; `retry` is clamped.
     pub(crate) event: Event,
     /// Who it came from.
@@ -157,7 +160,16 @@ impl Draft {
             return Err(DraftError::IdempotencyKey(key.len()));
         }
         event.retry = event.retry.map(|retry| retry.clamp(RETRY_MIN, RETRY_MAX));
-        Ok(Self { channels, event, publisher, except_user: None, except_stream: None, fence: None, deed: Deed::None })
+        Ok(Self {
+            channels,
+            pattern: None,
+            event,
+            publisher,
+            except_user: None,
+            except_stream: None,
+            fence: None,
+            deed: Deed::None,
+        })
     }
 
     /// Keeps the event from a user: live, and on replay.

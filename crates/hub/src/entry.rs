@@ -17,6 +17,9 @@ use crate::stream_id::StreamId;
 /// Bytes of data, over all channels of an event, up to which its wire forms as channels after the first are kept.
 const SHARED_COPIES_BYTES_MAX: usize = 16 * 1024;
 
+/// About how much memory an event's wire forms as a channel after the first take, in bytes, its data aside.
+const OTHER_WEIGHT: usize = 256;
+
 /// An event with its place in the log.
 #[derive(Debug)]
 pub struct Entry {
@@ -112,6 +115,7 @@ impl Entry {
 
     /// About how much memory it holds while it is in the window, in bytes: the record and both wire forms.
     pub(crate) fn weight(&self) -> usize {
-        self.record.weight() + 2 * self.record.data.len() + 512
+        let others = self.record.channels.len().saturating_sub(1);
+        self.record.weight() + 2 * self.record.data.len() + 512 + others * OTHER_WEIGHT
     }
 }

@@ -66,7 +66,12 @@ fn digest(draft: &Draft) -> u128 {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    for channel in &draft.channels {
+    // Which channels a pattern meets changes; what the publisher said doesn't. No channel's name is empty.
+    if let Some(pattern) = &draft.pattern {
+        part(b"");
+        part(pattern.as_str().as_bytes());
+    }
+    for channel in draft.channels.iter().filter(|_| draft.pattern.is_none()) {
         part(channel.as_str().as_bytes());
     }
     // What older hubs didn't have counts only where it is there: keys of theirs still mean the same.

@@ -8,6 +8,7 @@ use crate::channel::ChannelName;
 use crate::followers::Followers;
 use crate::follows::Follows;
 use crate::listeners::Listeners;
+use crate::pattern::Pattern;
 use crate::pattern_index::PatternIndex;
 use crate::user::UserName;
 
@@ -71,6 +72,11 @@ impl Index {
         self.channels.get(name).into_iter().chain(self.patterns.followers(name))
     }
 
+    /// The channels of a pattern that streams follow by name.
+    pub(crate) fn names_of(&self, pattern: &Pattern) -> impl Iterator<Item = &ChannelName> {
+        self.channels.keys().filter(|name| pattern.matches(name))
+    }
+
     /// How many streams follow any of these channels, those of one user aside.
     pub(crate) fn count(&self, names: &[ChannelName], except: Option<&UserName>) -> usize {
         let is_for_everyone = names.iter().any(is_everyone);
@@ -109,7 +115,6 @@ impl Index {
 mod tests {
     use super::*;
     use crate::follows::Since;
-    use crate::pattern::Pattern;
 
     #[test]
     fn streams_are_found_by_name_and_by_pattern_and_counted_once() {

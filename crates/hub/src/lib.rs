@@ -80,6 +80,7 @@ mod retention;
 mod review;
 pub mod rule;
 mod shard;
+mod shared_events;
 #[cfg(test)]
 mod simulation;
 mod socket;
@@ -101,7 +102,7 @@ mod writer;
 
 pub use append_error::AppendError;
 pub use archive::{Archive, Archived, Import, ImportError};
-pub use audience::EVERYONE;
+pub use audience::{EVERYONE, PatternError};
 pub use channel::{ChannelName, NameError};
 pub use channel_row::EndReason;
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -21,6 +21,10 @@ pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Most channels one event may name. Each costs an index entry and a look at its floor when the event is removed.
 pub const EVENT_CHANNELS_MAX: usize = 100;
 
+/// Most channels that one event goes to by a pattern: a thousand rooms that are open now. What is for more is for everyone,
+/// or for a channel that all of them follow. Each costs what a named one costs, and together they must fit one record.
+pub const PATTERN_CHANNELS_MAX: usize = in_tests(20, 10 * EVENT_CHANNELS_MAX);
+
 /// Longest idempotency key, in bytes (a UUID has 36).
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 

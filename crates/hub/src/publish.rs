@@ -31,8 +31,10 @@ pub enum PublishError {
 pub struct Receipt {
     /// The event's id; none if it is transient.
     pub id: Option<String>,
-    /// Its canonical channel.
-    pub channel: String,
+    /// Its canonical channel; none where it was for the channels of a pattern, and nobody followed such a channel.
+    pub channel: Option<String>,
+    /// How many channels it was published to.
+    pub channels: usize,
     /// How safe it is: `durable`, `memory` or `transient`.
     pub durability: &'static str,
     /// How many open streams follow one of its channels, those of an excluded user aside.
@@ -90,7 +92,8 @@ impl Hub {
     fn receipt(&self, placed: &Placed, (channels, except_user): &Audience) -> Receipt {
         Receipt {
             id: placed.position.map(|position| self.0.history.epochs.cursor(position, None).to_text()),
-            channel: channels.first().map(ToString::to_string).unwrap_or_default(),
+            channel: channels.first().map(ToString::to_string),
+            channels: channels.len(),
             durability: placed.durability.as_str(),
             streams: self.streams_except(channels, except_user.as_ref()),
             duplicate: placed.duplicate,

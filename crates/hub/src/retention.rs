@@ -17,6 +17,7 @@ use crate::pace::Pace;
 use crate::position::Position;
 use crate::record::Record;
 use crate::rule::{HistoryLimits, Rules};
+use crate::shared_events::SharedEvents;
 use crate::store::{Batch, Order, StoreError, Table, keys_with_prefix};
 use crate::tier::{Tier, Tiers};
 
@@ -83,6 +84,8 @@ pub(crate) struct Retention {
     done: u64,
     /// Up to where the oldest events were condemned, and `condemned` then.
     oldest: (Position, u64),
+    /// Which events that several channels share are still kept by one of them.
+    shared: SharedEvents,
 }
 
 /// Whether a channel is so far beyond its limits that trimming it is worth a step.
@@ -106,6 +109,7 @@ impl Retention {
             condemned: 0,
             done: 0,
             oldest: (Position::ORIGIN, 0),
+            shared: SharedEvents::default(),
         }
     }
 
@@ -265,7 +269,7 @@ impl Retention {
     pub(crate) fn fill(&mut self, batches: &mut [Batch; 2], tiers: &Tiers, pace: Pace) -> Result<usize, StoreError> {
         let count = self.ready.len().min(pace.entries());
         for doomed in self.ready.range(..count) {
-            remove(*doomed, doomed.tier.of_pair(batches), tiers)?;
+            remove(*doomed, doomed.tier.of_pair(batches), &mut self.shared, tiers)?;
         }
         Ok(count)
     }
@@ -286,6 +290,7 @@ impl Retention {
         self.queue.extend(self.floors_waiting.drain(..).map(|(name, _)| name));
         self.condemned = self.done + self.ready.len() as u64;
         self.oldest = (Position::ORIGIN, 0);
+        self.shared = SharedEvents::default();
     }
 
     /// Adds to the batches of a synced commit the floors that wait. `moved` is a position of this very commit, given to
@@ -357,33 +362,14 @@ impl Retention {
 }
 
 /// Removes an index entry, and the record where no other channel keeps it.
-fn remove(doomed: Doomed, batch: &mut Batch, tiers: &Tiers) -> Result<(), StoreError> {
+fn remove(doomed: Doomed, batch: &mut Batch, events: &mut SharedEvents, tiers: &Tiers) -> Result<(), StoreError> {
     let Doomed { tier, channel, position, shared, .. } = doomed;
     batch.remove(Table::ByChannel, index_key(channel, position));
-    if shared && is_kept_elsewhere(position, tier, tiers)? {
+    if shared && events.is_kept(position, tier, tiers)? {
         return Ok(());
     }
     batch.remove(Table::Log, Bytes::copy_from_slice(&position.to_key()));
     Ok(())
-}
-
-/// Whether some channel of an event has a stored floor below it.
-fn is_kept_elsewhere(position: Position, tier: Tier, tiers: &Tiers) -> Result<bool, StoreError> {
-    let store = tiers.store(tier);
-    let value = match store.get(Table::Log, &position.to_key()) {
-        Ok(Some(value)) => value,
-        Ok(None) => return Ok(false),
-        // Whose it is nobody knows. Its place must tell the others so.
-        Err(error) if error.is_damage() => return Ok(true),
-        Err(error) => return Err(error),
-    };
-    let Ok(record) = Record::decode(&value, position) else { return Ok(true) };
-    for name in &record.channels {
-        if ChannelRow::read(store, name)?.is_some_and(|row| row.floor < position) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// The entries of a channel in one tier above a position, oldest first.

@@ -381,7 +381,11 @@ impl Writer {
     }
 
     /// Gives a draft its place in a commit.
-    fn place(&mut self, draft: Draft, commit: &mut Commit) -> Result<Result<Placed, AppendError>, StoreError> {
+    fn place(&mut self, mut draft: Draft, commit: &mut Commit) -> Result<Result<Placed, AppendError>, StoreError> {
+        self.leave_out(&mut draft)?;
+        if draft.channels.is_empty() {
+            return Ok(Ok(Placed { position: None, durability: Durability::Transient, duplicate: false, fence: 0 }));
+        }
         if self.is_damaged(&draft)? {
             return Ok(Err(AppendError::Damaged));
         }

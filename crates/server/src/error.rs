@@ -56,6 +56,8 @@ codes! {
     NotUtf8: "not_utf8", BAD_REQUEST, "That is not UTF-8";
     /// An id that this hub's log never gave.
     UnknownId: "unknown_id", BAD_REQUEST, "That id is not of this hub";
+    /// A pattern that was published to matches more channels than one event may have.
+    TooManyChannels: "too_many_channels", CONFLICT, "The pattern matches too many channels";
     /// The channel is one of the hub's own (`@…`).
     ReservedChannel: "reserved_channel", FORBIDDEN, "That channel is the hub's own";
     /// The request comes from a web page of another site.

@@ -51,7 +51,9 @@ impl Writer {
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
             durability = durability.max(channel.rule.durability);
             has_fence |= channel.row.fence > 0;
-            if let Err(refusal) = answer(&channel.row, draft) {
+            if let Err(refusal) = answer(&channel.row, draft)
+                && draft.pattern.is_none()
+            {
                 return Ok(Consent::Refused(refusal));
             }
             done = match (draft.deed, channel.row.end) {
@@ -71,6 +73,20 @@ impl Writer {
             Some(position) => Consent::Done(Placed { position, durability, duplicate: true, fence: 0 }),
             None => Consent::Given(durability),
         })
+    }
+
+    /// Leaves out the channels that refuse a draft, where its publisher named only a pattern: one that has ended, or has a
+    /// producer of its own, must not keep the others from getting it.
+    pub(super) fn leave_out(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        if draft.pattern.is_some() {
+            for name in std::mem::take(&mut draft.channels) {
+                let row = self.directory.channel(&name, &self.rules, &self.tiers)?.row;
+                if answer(&row, draft).is_ok() {
+                    draft.channels.push(name);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Why the channels of a draft refuse it, if they do.

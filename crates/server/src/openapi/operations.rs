@@ -164,7 +164,7 @@ fn publishing() -> Vec<Operation> {
             parameters: vec![words("atomic", &["0", "1"], "Whether a batch is all or nothing."), key()],
             body: vec![(JSON, reference("Publish")), ("application/x-ndjson", json!({"type": "string"}))],
             answer: (JSON, json!({"anyOf": [reference("Receipt"), reference("Results")]})),
-            codes: [&OF_EVENTS[..], &OF_BODIES].concat(),
+            codes: [&OF_EVENTS[..], &OF_BODIES, &[Code::TooManyChannels]].concat(),
         },
         raw("/channels/{channel}", "publishTo", "Publishes the body to a channel.", channel_path()),
         raw("/channels", "publishToAll", "Publishes the body to the channels that the query names.", channels),

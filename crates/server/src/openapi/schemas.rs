@@ -50,7 +50,8 @@ pub(super) fn all() -> Value {
         "Problem": problem(),
         "Receipt": object(json!({
             "id": id("The event's id; null where it is transient."),
-            "channel": text("The canonical channel."),
+            "channel": id("The canonical channel; null where a pattern met none."),
+            "channels": whole("How many channels it was published to."),
             "durability": {"enum": ["durable", "memory", "transient"]},
             "streams": whole("Open streams that follow one of its channels, those of an excluded user aside."),
             "duplicate": {"type": "boolean", "description": "Whether it had been published before, by its key."},
@@ -117,7 +118,8 @@ fn publish() -> Value {
         item
     };
     let several = json!({"type": "array", "minItems": 1, "items": channel_name(), "description": "The first is the canonical one."});
-    let to = json!({"const": "everyone", "description": "Every stream that doesn't decline."});
+    let pattern = json!({"pattern": channel_name()});
+    let to = json!({"anyOf": [{"const": "everyone"}, object(pattern)], "description": "Everyone, or who follows channels that match."});
     let item = json!({"anyOf": [named("channel", channel_name()), named("channels", several), named("to", to)]});
     json!({"anyOf": [item, {"type": "array", "maxItems": BATCH_EVENTS_MAX, "items": item}]})
 }

@@ -3,35 +3,53 @@
 
 use std::fmt;
 
-use fanfare_hub::{Draft, DraftError, Event, Publisher, StreamId, UserName};
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use fanfare_hub::{Draft, Event, PatternError, Publisher, StreamId, UserName};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::publish_raw::refused_draft;
-use crate::error::ApiError;
+use crate::channel_arg::pattern;
+use crate::door::Door;
+use crate::error::{ApiError, Code};
 
 /// Whom an event is for.
 #[derive(Debug)]
 pub(super) enum To {
     /// Every stream that doesn't decline.
     Everyone,
+    /// Who follows a channel that matches, by its name.
+    Pattern(String),
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToPattern {
+    pattern: String,
 }
 
 /// Written out, because an untagged enum loses what is wrong.
 impl<'de> Deserialize<'de> for To {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ToVisitor;
-        impl Visitor<'_> for ToVisitor {
+        impl<'de> Visitor<'de> for ToVisitor {
             type Value = To;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"everyone\"")
+                f.write_str("\"everyone\" or an object with `pattern`")
             }
 
             fn visit_str<E: Error>(self, word: &str) -> Result<To, E> {
                 match word {
                     "everyone" => Ok(To::Everyone),
-                    other => Err(E::custom(format!("{other:?} is nobody to publish to; it takes \"everyone\""))),
+                    other => {
+                        let takes = "it takes \"everyone\" or {\"pattern\": …}";
+                        Err(E::custom(format!("{other:?} is nobody to publish to; {takes}")))
+                    }
                 }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<To, A::Error> {
+                ToPattern::deserialize(MapAccessDeserializer::new(map)).map(|to| To::Pattern(to.pattern))
             }
         }
         deserializer.deserialize_any(ToVisitor)
@@ -40,12 +58,24 @@ impl<'de> Deserialize<'de> for To {
 
 impl To {
     /// The event for these listeners.
-    pub(super) fn draft(self, event: Event, publisher: Publisher) -> Result<Draft, ApiError> {
-        let refused = |error: DraftError| refused_draft(&error);
+    pub(super) fn draft(&self, door: &Door, event: Event, publisher: Publisher) -> Result<Draft, ApiError> {
         match self {
-            Self::Everyone => Draft::to_everyone(event, publisher).map_err(refused),
+            Self::Everyone => Draft::to_everyone(event, publisher).map_err(|error| refused_draft(&error)),
+            Self::Pattern(text) => {
+                door.hub().to_pattern(&pattern(text)?, event, publisher).map_err(|error| refused_pattern(&error))
+            }
         }
     }
+}
+
+/// Why an event can't be published to the channels of a pattern, as the client is told.
+fn refused_pattern(error: &PatternError) -> ApiError {
+    let code = match error {
+        PatternError::Reserved(_) => Code::ReservedChannel,
+        PatternError::TooMany(_) => Code::TooManyChannels,
+        PatternError::Draft(error) => return refused_draft(error),
+    };
+    ApiError::new(code, error.to_string())
 }
 
 /// Whom an event isn't for.
@@ -89,6 +119,8 @@ pub(super) fn wants_everyone(word: Option<&str>) -> Result<bool, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use fanfare_hub::limits::{FOLLOWS_MAX, PATTERN_CHANNELS_MAX};
+
     use crate::testing::TestDoor;
 
     #[tokio::test]
@@ -114,6 +146,71 @@ mod tests {
             assert!(!text.contains("soon"), "{text}");
         }
         assert_eq!(door.get("/channels/@everyone").await.json().await["events"], 1);
+    }
+
+    #[tokio::test]
+    async fn a_pattern_reaches_each_listener_of_its_channels_once() {
+        let door = TestDoor::open();
+        let body = r#"{"to": {"pattern": "room:*"}, "data": "all rooms", "idempotency_key": "k"}"#;
+        let receipt = door.post("/publish", body).await.json().await;
+        let nothing = serde_json::json!({"id": null, "channel": null, "channels": 0, "durability": "transient",
+            "streams": 0, "duplicate": false});
+        assert_eq!(receipt, nothing, "nobody is there, and nothing is kept");
+        let mut both = door.get("/events?channel=room:1&channel=room:2").await;
+        let mut one = door.get("/events?channel=room:2").await;
+        let mut none = door.get("/events?channel=hall&pattern=lobby:*").await;
+        for stream in [&mut both, &mut one, &mut none] {
+            stream.read_until("fanfare.hello").await;
+        }
+        let receipt = door.post("/publish", body).await.json().await;
+        assert_eq!(
+            (&receipt["channel"], &receipt["channels"], &receipt["streams"]),
+            (&"room:1".into(), &2.into(), &2.into())
+        );
+        let mut three = door.get("/events?channel=room:3").await;
+        three.read_until("fanfare.hello").await;
+        let again = door.post("/publish", body).await.json().await;
+        assert_eq!((&again["id"], &again["duplicate"]), (&receipt["id"], &true.into()), "what was said is the same");
+        door.post("/channels?channel=room:1&channel=room:2&channel=hall", "end").await;
+        for (stream, count) in [(&mut both, 1), (&mut one, 1), (&mut none, 0)] {
+            let text = stream.read_until("data: end\n\n").await;
+            assert_eq!(text.matches("data: all rooms").count(), count, "{text}");
+        }
+        assert_eq!(door.get("/channels/room:2").await.json().await["events"], 2, "who comes later finds it");
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_has_ended_keeps_no_other_from_getting_what_is_for_a_pattern() {
+        let door = TestDoor::open();
+        let mut open = door.get("/events?channel=room:1&pattern=room:2").await;
+        open.read_until("fanfare.hello").await;
+        let mut other = door.get("/events?channel=room:2").await;
+        other.read_until("fanfare.hello").await;
+        assert_eq!(door.post("/channels/room:2/end", r#"{"reason": "done"}"#).await.status.as_u16(), 200);
+        for body in [r#"{"to": {"pattern": "room:*"}, "data": "x"}"#, r#"[{"to": {"pattern": "room:*"}, "data": "x"}]"#]
+        {
+            assert_eq!(door.post("/publish?atomic=1", body).await.status.as_u16(), 200, "{body}");
+        }
+        assert_eq!(door.get("/channels/room:1").await.json().await["events"], 2);
+        assert_eq!(door.get("/channels/room:2").await.json().await["events"], 1, "its end");
+    }
+
+    #[tokio::test]
+    async fn too_many_channels_are_refused_and_none_gets_anything() {
+        let door = TestDoor::open();
+        let channels: Vec<String> = (0..=PATTERN_CHANNELS_MAX).map(|n| format!("room:{n}")).collect();
+        let mut streams = Vec::new();
+        for channels in channels.chunks(FOLLOWS_MAX) {
+            let body = serde_json::json!({"channels": channels}).to_string();
+            let mut stream = door.post("/subscribe", &body).await;
+            stream.read_until("fanfare.hello").await;
+            streams.push(stream);
+        }
+        let batch = r#"[{"to": {"pattern": "room:*"}, "data": 1}, {"to": {"pattern": "room:1*"}, "data": 2}]"#;
+        let results = door.post("/publish", batch).await.json().await["results"].clone();
+        assert_eq!((&results[0]["code"], &results[0]["item"]), (&"too_many_channels".into(), &0.into()), "{results}");
+        assert!(results[0]["detail"].as_str().unwrap().contains("more than 1000 channels"), "{results}");
+        assert_eq!(results[1]["channels"], 112, "{results}");
     }
 
     #[tokio::test]
@@ -149,8 +246,12 @@ mod tests {
     async fn what_is_wrong_with_it_is_named() {
         let door = TestDoor::open();
         for (body, named) in [
-            (r#"{"to": "all", "data": 1}"#, "`to`: \"all\" is nobody to publish to; it takes \"everyone\""),
+            (r#"{"to": "all", "data": 1}"#, "`to`: \"all\" is nobody to publish to; it takes \"everyone\" or"),
             (r#"{"to": 7, "data": 1}"#, "`to`: invalid type: integer `7`, expected \"everyone\""),
+            (r#"{"to": {"patern": "a*"}, "data": 1}"#, "`patern`"),
+            (r#"{"to": {}, "data": 1}"#, "`pattern`"),
+            (r#"{"to": {"pattern": ""}, "data": 1}"#, "`pattern` is empty"),
+            (r#"{"to": {"pattern": "@*"}, "data": 1}"#, "`to.pattern` \"@*\" begins with `@`"),
             (r#"{"to": "everyone", "channel": "a", "data": 1}"#, "`to`"),
             (r#"{"channel": "a", "data": 1, "except": {}}"#, "`except` is empty"),
             (r#"{"channel": "a", "data": 1, "except": "ada"}"#, "an object with `user` or `stream`"),
@@ -159,7 +260,12 @@ mod tests {
             (r#"{"channel": "a", "data": 1, "except": {"stream": "7"}}"#, "`except.stream` must be a UUID"),
         ] {
             let problem = door.post("/publish", body).await.problem().await;
-            assert_eq!(problem["code"], "malformed", "{body}: {problem}");
+            let code = match named {
+                "`pattern` is empty" => "bad_channel",
+                named if named.contains("begins with") => "reserved_channel",
+                _ => "malformed",
+            };
+            assert_eq!(problem["code"], code, "{body}: {problem}");
             assert!(problem["detail"].as_str().unwrap().contains(named), "{body}: {problem}");
         }
         for (path, named) in [

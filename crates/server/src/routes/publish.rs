@@ -105,7 +105,7 @@ pub(crate) async fn publish(
         let detail = "header `Idempotency-Key` is for one event; in a batch each item has its own `idempotency_key`";
         return Err(ApiError::malformed(detail));
     }
-    let drafts = drafts(&body, lines)?;
+    let drafts = drafts(&door, &body, lines)?;
     let asked = door.uptime();
     let results = if atomic { all_or_nothing(&door, drafts).await? } else { each(&door, drafts).await? };
     let published = Published::now(&door, asked, results.iter().filter_map(Outcome::receipt));
@@ -122,11 +122,11 @@ async fn one(door: &Door, body: &Bytes, key: Option<String>) -> Result<Answer, A
         (_, Some(key)) => item.idempotency_key = Some(key),
         (_, None) => {}
     }
-    append_one(door, draft(item)?).await
+    append_one(door, draft(door, item)?).await
 }
 
 /// The drafts of a batch, or why there is none.
-fn drafts(body: &[u8], lines: bool) -> Result<Vec<Result<Draft, ApiError>>, ApiError> {
+fn drafts(door: &Door, body: &[u8], lines: bool) -> Result<Vec<Result<Draft, ApiError>>, ApiError> {
     let items: Vec<&[u8]> = if lines {
         body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect()
     } else {
@@ -136,11 +136,11 @@ fn drafts(body: &[u8], lines: bool) -> Result<Vec<Result<Draft, ApiError>>, ApiE
         let detail = format!("the batch has {} events; at most {BATCH_EVENTS_MAX} are allowed", items.len());
         return Err(ApiError::new(Code::TooLarge, detail));
     }
-    Ok(items.into_iter().map(|item| body::json(item).and_then(draft)).collect())
+    Ok(items.into_iter().map(|item| body::json(item).and_then(|item| draft(door, item))).collect())
 }
 
 /// The draft that an item describes.
-fn draft(item: Item<'_>) -> Result<Draft, ApiError> {
+fn draft(door: &Door, item: Item<'_>) -> Result<Draft, ApiError> {
     let channels: Vec<ChannelName> = match (item.channel, item.channels, &item.to) {
         (Some(name), None, None) => vec![channel(&name)?],
         (None, Some(names), None) => names.iter().map(|name| channel(name)).collect::<Result<_, _>>()?,
@@ -168,7 +168,7 @@ fn draft(item: Item<'_>) -> Result<Draft, ApiError> {
     }
     let draft = match item.to {
         None => Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
-        Some(to) => to.draft(event, Publisher::Anyone)?,
+        Some(to) => to.draft(door, event, Publisher::Anyone)?,
     };
     let draft = match item.except {
         None => draft,
