@@ -30,6 +30,21 @@ pub enum AppendError {
     /// The store failed before and is being reopened. Nothing was kept.
     #[error("the store failed and is being reopened; nothing was published")]
     Reopening,
+    /// The channel holds values of keys, and the event has no key.
+    #[error("the channel holds values of keys, and the event has no `key`")]
+    NoKey,
+    /// The channel holds events, and this one has a key.
+    #[error("the channel holds events without keys; a `key` needs a channel of its own kind")]
+    NoState,
+    /// The channel keeps nothing, and so no values.
+    #[error("the channel is transient by its rule; a `key` needs a channel that is `durable` or `memory`")]
+    TransientState,
+    /// The channel has as many keys, or bytes of values, as it may have.
+    #[error("the channel has as many keys, or bytes of values, as its rule allows (`keys_max`, `history.bytes`)")]
+    TooManyKeys,
+    /// The key has no value that could be deleted.
+    #[error("the channel has no value of this `key`")]
+    UnknownKey,
     /// The log takes nothing any more: it is closing.
     #[error("the log takes no events at the moment")]
     Closed,

@@ -99,7 +99,7 @@ impl Archive {
         Err(StoreError::NoFolder(folder.display().to_string()))
     }
 
-    fn on(store: &Arc<dyn Store>, is_mending: bool) -> Result<Self, StoreError> {
+    pub(crate) fn on(store: &Arc<dyn Store>, is_mending: bool) -> Result<Self, StoreError> {
         let tiers = Tiers::new(store.clone());
         if is_mending {
             crate::restore::restore(&tiers, &mut rand::random)?;
@@ -138,7 +138,8 @@ impl Archive {
             };
             let mut channels = Vec::with_capacity(record.channels.len());
             for name in &record.channels {
-                if self.floor(name)?.is_none_or(|floor| floor < position) {
+                // Values of keys are good as long as they are there.
+                if record.key.is_some() || self.floor(name)?.is_none_or(|floor| floor < position) {
                     channels.push(name.clone());
                 }
             }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use crate::catchup::{Catchup, CatchupError, Gap, GapScope};
 use crate::cursor::Cursor;
+use crate::directory::Kind;
 use crate::follows::{Follows, Since};
 use crate::history::History;
 use crate::notice::GapReason;
 use crate::position::Position;
+use crate::store::StoreError;
+use crate::user::INBOX_PREFIX;
 
 /// How a stream begins.
 #[derive(Debug)]
@@ -60,18 +63,25 @@ impl Beginning {
             LastEventId::Cursor(cursor) if history.epochs.place(&cursor, head_now).is_ok() => Some(cursor),
             LastEventId::Cursor(_) | LastEventId::Foreign => return Self::unknown(history, follows, head),
         };
+        // A backfill of somebody who said nothing is one of values of keys, if there are any; otherwise that of an unknown
+        // cursor. Where it is that of an unknown cursor all the same, a gap was told of what it leaves out.
+        let has_values = has_values(history, &follows)?;
+        let unsaid = if has_values { Since::Unsaid } else { Since::Start };
         let catchup = match (cursor, common) {
             (Some(cursor), _) => match cursor.backfill {
-                Some(at) => Catchup::backfill(history, follows.clone(), cursor.position, at)?,
+                Some(at) => Catchup::backfill(history, follows.clone(), (cursor.position, at), unsaid)?,
                 None => Catchup::resume(follows.clone(), cursor.position, false),
             },
             (None, None | Some(Since::Start | Since::Last(_))) => {
-                Catchup::backfill(history, follows.clone(), head, Position::ORIGIN)?
+                Catchup::backfill(history, follows.clone(), (head, Position::ORIGIN), unsaid)?
+            }
+            (None, Some(Since::Unsaid)) if has_values => {
+                Catchup::backfill(history, follows.clone(), (head, Position::ORIGIN), unsaid)?
             }
             (None, Some(Since::Ago(ago))) => {
                 Catchup::resume(follows.clone(), history.position_ago(ago)?.min(head), false)
             }
-            (None, Some(Since::Now | Since::After(_))) => Catchup::resume(follows.clone(), head, false),
+            (None, Some(Since::Unsaid | Since::Now | Since::After(_))) => Catchup::resume(follows.clone(), head, false),
         };
         let mut begun = Self { catchup, gaps: Vec::new(), resumed, known: true };
         let horizon = history.horizon.position();
@@ -92,9 +102,36 @@ impl Beginning {
     /// says nothing, from where history begins.
     fn unknown(history: &History, follows: Arc<Follows>, head: Position) -> Result<Self, CatchupError> {
         let gaps = gaps_for_all(&follows, GapReason::Unknown, None, head);
-        let catchup = Catchup::backfill(history, follows, head, Position::ORIGIN)?.told(head);
+        let catchup = Catchup::backfill(history, follows, (head, Position::ORIGIN), Since::Start)?.told(head);
         Ok(Self { catchup, gaps, resumed: false, known: false })
     }
+}
+
+/// Whether a stream that says nothing of when it begins, begins now, and nothing needs to be read to know that.
+pub(crate) fn is_now(history: &History, follows: &Follows) -> bool {
+    match follows.common_since() {
+        Some(Since::Now) => true,
+        Some(Since::Unsaid) => !may_have_values(history, follows),
+        _ => false,
+    }
+}
+
+/// Whether something that is followed by name may hold values of keys, as far as is known without reading.
+fn may_have_values(history: &History, follows: &Follows) -> bool {
+    history.has_keys.get() && !follows.channels().is_empty()
+        || follows.channels().iter().any(|(name, _)| name.as_str().starts_with(INBOX_PREFIX))
+}
+
+/// Whether something that is followed by name holds values of keys.
+fn has_values(history: &History, follows: &Follows) -> Result<bool, StoreError> {
+    if may_have_values(history, follows) {
+        for (name, _) in follows.channels() {
+            if history.row_if_readable(name)?.is_some_and(|known| known.row.kind == Kind::Keys) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// The same gap for each channel and pattern.

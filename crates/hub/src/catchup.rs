@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::audience::is_everyone;
 use crate::channel::ChannelName;
-use crate::directory::ChannelRow;
+use crate::directory::{ChannelRow, Kind};
 use crate::entry::Entry;
 use crate::follows::{Follows, Since};
 use crate::history::{History, Known, Source};
@@ -122,16 +122,16 @@ impl Catchup {
     }
 
     /// A backfill up to `upto`, of which everything up to `at` was delivered before, with each channel from its own
-    /// `since` on. Where nothing says otherwise (`all_from_start`), `now` stands for the start of history.
+    /// `since` on. `unsaid` is what counts where nothing is said for any of them.
     pub(crate) fn backfill(
         history: &History,
         follows: Arc<Follows>,
-        upto: Position,
-        at: Position,
+        (upto, at): (Position, Position),
+        unsaid: Since,
     ) -> Result<Self, CatchupError> {
         let mut backfill = Backfill { upto, ..Backfill::default() };
-        let nothing_said = follows.common_since() == Some(Since::Now);
-        let since = |since: Since| if nothing_said { Since::Start } else { since };
+        let nothing_said = matches!(follows.common_since(), Some(Since::Now | Since::Unsaid));
+        let since = |since: Since| if nothing_said { unsaid } else { since };
         // A channel that several patterns match is looked at once, for the most that one of them asks for.
         let mut last: HashMap<ChannelName, (Known, u32)> = HashMap::new();
         let mut ago: HashMap<Duration, Position> = HashMap::new();
@@ -190,7 +190,8 @@ impl Catchup {
     /// Whether a gap was told that covers an event, in all of its channels that are followed.
     pub(crate) fn is_buried(&self, record: &Record, position: Position) -> bool {
         let mut followed = record.channels.iter().filter(|name| self.follows.includes(name));
-        followed.all(|name| self.told_of.get(name).is_some_and(|told| *told >= position))
+        // Values of keys are good as long as they are there.
+        record.key.is_none() && followed.all(|name| self.told_of.get(name).is_some_and(|told| *told >= position))
     }
 
     /// The end of the last gap of a channel that was told.
@@ -229,7 +230,9 @@ impl Catchup {
         for entry in run.entries {
             let kept = |name: &ChannelName| {
                 let above = floors.get(name).copied().unwrap_or_default();
-                self.follows.includes(name) && entry.position > above && entry.position > self.above(name)
+                let is_left = entry.position > above || entry.record.key.is_some();
+                let is_needed = !entry.record.is_deleted || !self.is_whole(name);
+                self.follows.includes(name) && is_left && is_needed && entry.position > self.above(name)
             };
             if let Some(channel) = entry.record.channels.iter().position(kept)
                 && self.follows.is_for(&entry.record)
@@ -244,11 +247,21 @@ impl Catchup {
 
     /// Only what is above is wanted of a channel.
     fn above(&self, name: &ChannelName) -> Position {
-        let Some(backfill) = &self.backfill else { return self.at };
+        self.start(name).map_or(self.at, |start| start.max(self.at))
+    }
+
+    /// Whether all that a channel has is wanted. Then nobody needs to know what it has no more.
+    fn is_whole(&self, name: &ChannelName) -> bool {
+        self.start(name) == Some(Position::ORIGIN)
+    }
+
+    /// Where the backfill of a channel begins, if there is one.
+    fn start(&self, name: &ChannelName) -> Option<Position> {
+        let backfill = self.backfill.as_ref()?;
         let by_name = backfill.starts.get(name).copied();
         let by_pattern = self.follows.patterns().iter().zip(&backfill.pattern_starts);
         let by_pattern = by_pattern.filter(|((pattern, _), _)| pattern.matches(name)).map(|(_, start)| *start);
-        by_pattern.chain(by_name).min().unwrap_or(backfill.upto).max(self.at)
+        Some(by_pattern.chain(by_name).min().unwrap_or(backfill.upto))
     }
 
     /// All channels that are followed and known, or `None` where they are too many to be read one by one, or can't be.
@@ -459,13 +472,15 @@ fn start(
     ago_known: &mut HashMap<Duration, Position>,
 ) -> Result<Position, StoreError> {
     let start = match since {
-        Since::Now => upto,
+        // By name; no pattern has a kind.
+        Since::Unsaid if known.row.kind == Kind::Keys => Position::ORIGIN,
+        Since::Unsaid | Since::Now => upto,
         Since::Start => Position::ORIGIN,
-        Since::Last(count) => match history.start_of_last(known.ids, count, known.row.floor, upto)? {
+        Since::Last(count) => match history.start_of_last(known, count, upto)? {
             Some(start) => start,
             // Some of them were removed after the backfill began: the gap begins before whatever is left.
             None if known.row.moved > upto => Position::ORIGIN,
-            None => known.row.floor,
+            None => known.bottom(),
         },
         Since::After(cursor) => cursor.position,
         Since::Ago(ago) => {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::channel::ChannelName;
-pub(crate) use crate::channel_row::ChannelRow;
+pub(crate) use crate::channel_row::{ChannelRow, Kind};
 use crate::damage::{Damage, Readable};
 use crate::floors::Floors;
+use crate::keys::Held;
 use crate::position::Position;
 use crate::rule::{Rule, Rules};
 use crate::store::{Batch, Order, Store, StoreError, Table, keys_with_prefix};
@@ -31,6 +32,8 @@ pub(crate) struct IndexEntry {
     pub(crate) time_ms: u64,
     /// Whether the event names other channels too.
     pub(crate) shared: bool,
+    /// Whether it says that its key has no value any more.
+    pub(crate) is_deleted: bool,
 }
 
 impl IndexEntry {
@@ -39,14 +42,15 @@ impl IndexEntry {
         for number in [self.number, self.bytes_before, self.bytes, self.time_ms] {
             varint::write(number, &mut value);
         }
-        value.push(u8::from(self.shared));
+        value.push(u8::from(self.shared) | u8::from(self.is_deleted) << 1);
         value
     }
 
     pub(crate) fn decode(mut value: &[u8]) -> Option<Self> {
         let mut next = || varint::read(&mut value);
         let (number, bytes_before, bytes, time_ms) = (next()?, next()?, next()?, next()?);
-        Some(Self { number, bytes_before, bytes, time_ms, shared: value.first() == Some(&1) })
+        let flags = value.first().copied().unwrap_or_default();
+        Some(Self { number, bytes_before, bytes, time_ms, shared: flags & 1 != 0, is_deleted: flags & 2 != 0 })
     }
 }
 
@@ -126,6 +130,21 @@ pub(crate) struct Channel {
     pub(crate) clean: Position,
     /// Whether it waits to be trimmed.
     pub(crate) trim_due: bool,
+    /// What each tier holds of its keys.
+    pub(crate) held: [Held; 2],
+    /// Per tier: no value, and no deletion, lies at or below these.
+    pub(crate) fronts: [[Position; 2]; 2],
+    /// What the commit in the making has to write down of it, beside its events.
+    pub(crate) stale: Stale,
+}
+
+/// What of a channel stands otherwise in memory than in the stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stale {
+    /// How much each tier holds of its keys.
+    pub(crate) held: [bool; 2],
+    /// Its row.
+    pub(crate) row: bool,
 }
 
 impl Channel {
@@ -136,6 +155,17 @@ impl Channel {
 
     pub(crate) fn tally(&mut self, tier: Tier) -> &mut Tally {
         tier.of_pair(&mut self.tallies)
+    }
+
+    /// What it holds, if that is decided: by its first event, as long as a store knows of it.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.tallies.iter().any(|tally| tally.has_row).then_some(self.row.kind)
+    }
+
+    /// What it holds of keys, in both tiers.
+    pub(crate) fn held(&self) -> Held {
+        let [durable, memory] = self.held;
+        durable + memory
     }
 }
 
@@ -195,7 +225,24 @@ impl Directory {
                 ChannelRow { id, floor: self.unknown, moved: self.unknown, ..ChannelRow::default() }
             }
         };
-        Ok(Channel { row, rule: rules.of(name), tallies: [durable, memory], clean: Position::ORIGIN, trim_due: false })
+        let mut held = [Held::default(); 2];
+        if row.kind == Kind::Keys {
+            for (tier, tally) in Tier::ALL.into_iter().zip([durable, memory]) {
+                if tally.has_row {
+                    *tier.of_pair(&mut held) = Held::read(tiers.store(tier), &tiers.damage, row.id)?;
+                }
+            }
+        }
+        Ok(Channel {
+            row,
+            rule: rules.of(name),
+            tallies: [durable, memory],
+            clean: Position::ORIGIN,
+            trim_due: false,
+            held,
+            fronts: [[Position::ORIGIN; 2]; 2],
+            stale: Stale::default(),
+        })
     }
 
     /// The channels that are in memory.

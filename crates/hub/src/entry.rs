@@ -2,13 +2,14 @@
 //! shared by all streams.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::ending::END;
 use crate::follows::Follows;
 use crate::frame::{Form, Frame};
+use crate::lineage::{Lineage, Succession};
 use crate::position::Position;
 use crate::record::Record;
 use crate::rule::Durability;
@@ -33,6 +34,10 @@ pub struct Entry {
     pub record: Record,
     /// The stream it isn't for. Known as long as it is in the window; most events have none, so it has a place of its own.
     except_stream: Option<Box<StreamId>>,
+    /// What came after it, where it is the value of a key.
+    lineage: Option<Arc<Lineage>>,
+    /// Whether streams that are behind do without it once its key has a later value.
+    is_conflated: bool,
     /// Per [`Form`], as the first of its channels.
     frames: [OnceLock<Frame>; 2],
     /// Per [`Form`] and channel after the first, for streams that follow the event by that channel only.
@@ -43,7 +48,8 @@ impl Entry {
     /// An entry whose wire forms are yet to be encoded.
     pub(crate) fn new(position: Position, random: u32, durability: Durability, record: Record) -> Self {
         let (frames, others) = Default::default();
-        Self { position, random, durability, record, except_stream: None, frames, others }
+        let (except_stream, lineage) = (None, None);
+        Self { position, random, durability, record, except_stream, lineage, is_conflated: false, frames, others }
     }
 
     /// The same entry, but not for this stream.
@@ -67,6 +73,31 @@ impl Entry {
         self.record.channels == other.record.channels
             && self.record.except_user == other.record.except_user
             && self.except_stream == other.except_stream
+            && self.is_withdrawn() == other.is_withdrawn()
+    }
+
+    /// The same, as a value that hears what comes after it. `is_conflated`: streams that are behind do without it then.
+    pub(crate) fn with_lineage(mut self, lineage: Option<Arc<Lineage>>, is_conflated: bool) -> Self {
+        (self.lineage, self.is_conflated) = (lineage, is_conflated);
+        self
+    }
+
+    /// What comes after what with it, where it is the value of a key.
+    pub(crate) fn succession(&self) -> Option<Succession> {
+        let (lineage, is_deleted) = (self.lineage.clone()?, self.record.is_deleted);
+        Some(Succession { lineage, position: self.position, is_deleted })
+    }
+
+    /// Whether its key was deleted since: nobody gets it any more.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.lineage.as_ref().is_some_and(|lineage| lineage.is_withdrawn(self.position))
+    }
+
+    /// Whether a stream that is behind does without it: its key was deleted since, or has a later value that will do.
+    pub(crate) fn is_spared(&self) -> bool {
+        self.lineage.as_ref().is_some_and(|lineage| {
+            lineage.is_withdrawn(self.position) || self.is_conflated && lineage.is_superseded(self.position)
+        })
     }
 
     /// The event's own id, or `None` for a transient event.

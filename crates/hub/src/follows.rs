@@ -13,8 +13,10 @@ use crate::user::UserName;
 /// From when on a stream wants events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Since {
-    /// From now on.
+    /// Nothing was said: from now on, but a channel with keys that is followed by name begins with all its values.
     #[default]
+    Unsaid,
+    /// From now on.
     Now,
     /// From where history begins.
     Start,

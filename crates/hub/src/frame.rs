@@ -30,10 +30,22 @@ pub(crate) struct Frame {
 #[derive(Serialize)]
 struct Envelope<'a> {
     channel: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
     event: Option<&'a str>,
     data: Data<'a>,
     id: Option<&'a str>,
     time: u64,
+}
+
+/// The name of an event that says that a key has no value any more.
+const DELETE: &str = "fanfare.delete";
+
+/// What a deletion says.
+#[derive(Serialize)]
+struct Deletion<'a> {
+    channel: &'a str,
+    key: Option<&'a str>,
 }
 
 /// An event's data within JSON: as it is where it is JSON, otherwise as a string.
@@ -69,17 +81,27 @@ impl Frame {
         let own_id = if other_id.is_some() && form == Form::Raw { None } else { entry.id().map(|id| id.to_text()) };
         let id = other_id.or(own_id.as_deref());
         let envelope;
-        let fields = [("channel", channel)];
+        let key = record.key.as_deref();
+        let fields = [("channel", channel), ("key", key.unwrap_or_default())];
+        let fields = fields.split_at(if key.is_some() { 2 } else { 1 }).0;
         let mut block = Block { id, event: record.name.as_deref(), retry: record.retry, ..Block::default() };
+        if form == Form::Raw {
+            block.fields = fields;
+        }
         match form {
+            // The same in both forms, as all that the hub itself says.
+            _ if record.is_deleted => {
+                block.event = Some(DELETE);
+                envelope = serde_json::to_string(&Deletion { channel, key }).unwrap_or_default();
+                block.data = Some(&envelope);
+            }
             Form::Raw => {
-                block.fields = &fields;
                 block.data = Some(&text);
             }
             Form::Json => {
                 let data = Data::of(&text, record.is_json());
                 let event = record.name.as_deref();
-                let parts = Envelope { channel, event, data, id: own_id.as_deref(), time: record.time_ms };
+                let parts = Envelope { channel, key, event, data, id: own_id.as_deref(), time: record.time_ms };
                 envelope = serde_json::to_string(&parts).unwrap_or_default();
                 block.data = Some(&envelope);
             }

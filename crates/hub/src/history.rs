@@ -13,21 +13,25 @@ use bytes::Bytes;
 use crate::channel::ChannelName;
 use crate::clock::Clock;
 use crate::damage::Readable;
-use crate::directory::{ChannelRow, IndexEntry, index_key, position_of_key};
+use crate::directory::{ChannelRow, Kind, index_key, position_of_key};
 use crate::ending::Endings;
 use crate::entry::Entry;
 use crate::epoch::Epochs;
 use crate::floors::Floors;
 use crate::horizon::Horizon;
+use crate::keys::HasKeys;
 use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RECORDS_SCANNED_MAX};
+use crate::lineage::Lineages;
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::record::{Record, RecordError};
 use crate::rule::Rules;
-use crate::store::{KeyRange, Order, Scan, StoreError, Table, keys_with_prefix};
+use crate::store::{KeyRange, Order, Scan, Store, StoreError, Table, keys_with_prefix};
 use crate::tier::{Tier, Tiers};
 use crate::window::Window;
 use crate::writer::LostParts;
+
+mod channels;
 
 /// Reads what is kept. Cheap to share between threads.
 pub(crate) struct History {
@@ -40,6 +44,10 @@ pub(crate) struct History {
     pub(crate) lost: Arc<LostParts>,
     pub(crate) floors: Arc<Floors>,
     pub(crate) endings: Arc<Endings>,
+    /// What came after the values that somebody holds.
+    pub(crate) lineages: Arc<Lineages>,
+    /// Whether there are channels with keys.
+    pub(crate) has_keys: Arc<HasKeys>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -50,6 +58,13 @@ pub(crate) struct Known {
     pub(crate) row: ChannelRow,
     /// The channel's ids in the tiers that know it.
     pub(crate) ids: [Option<u64>; 2],
+}
+
+impl Known {
+    /// Below this the channel keeps nothing. The floor of a channel with keys only says that something is gone.
+    pub(crate) fn bottom(&self) -> Position {
+        if self.row.kind == Kind::Keys { Position::ORIGIN } else { self.row.floor }
+    }
 }
 
 /// A channel to read, and from where.
@@ -86,7 +101,8 @@ impl History {
     /// A page to be gathered.
     fn page(&self) -> PageBuilder<'_> {
         let now_ms = self.clock.unix_ms();
-        PageBuilder { history: self, entries: Vec::new(), damaged: Vec::new(), bytes: 0, now_ms }
+        let deletions = self.lineages.deletions();
+        PageBuilder { history: self, entries: Vec::new(), damaged: Vec::new(), bytes: 0, now_ms, deletions }
     }
 
     /// A channel's row: its floor, and its ids per tier.
@@ -175,7 +191,7 @@ impl History {
         while let Some(std::cmp::Reverse((position, at, tier))) = heap.pop() {
             if position > last {
                 if page.is_full() {
-                    return Ok(page.finish(last));
+                    return page.finish(last);
                 }
                 last = position;
                 last_was_read = page.push(position, tier)?;
@@ -193,7 +209,7 @@ impl History {
                 heap.push(std::cmp::Reverse((position, at, *tier)));
             }
         }
-        Ok(page.finish(upto))
+        page.finish(upto)
     }
 
     /// Events above `from` up to `upto` that `wanted` picks, in order; as many as fit a page or as are found in a page's
@@ -205,10 +221,10 @@ impl History {
         mut wanted: impl FnMut(&Record, Position) -> bool,
     ) -> Result<Run, StoreError> {
         let range = || (Bound::Excluded(from.to_key().to_vec()), Bound::Included(upto.to_key().to_vec()));
+        let mut page = self.page();
         let mut durable = self.tiers.scan(Tier::Durable, Table::Log, range(), Order::Ascending);
         let mut memory = self.tiers.scan(Tier::Memory, Table::Log, range(), Order::Ascending);
         let (mut next_durable, mut next_memory) = (next_record(&mut durable)?, next_record(&mut memory)?);
-        let mut page = self.page();
         let mut last = from;
         for _ in 0..PAGE_RECORDS_SCANNED_MAX {
             if page.is_full() {
@@ -242,7 +258,7 @@ impl History {
             }
         }
         page.damaged.sort_by_key(|unread| unread.from);
-        Ok(page.finish(last))
+        page.finish(last)
     }
 
     /// Events of one channel, newest first, at or below `below` and above `above`. What it covers is from `covered` up.
@@ -274,22 +290,21 @@ impl History {
         }
         // What lies beyond is told with the next page.
         page.damaged.retain(|unread| unread.to > covered);
-        Ok(page.finish(covered))
+        page.finish(covered)
     }
 
     /// The position above which a channel has its last `count` events at or below `upto`, or `None` where fewer are left.
     pub(crate) fn start_of_last(
         &self,
-        ids: [Option<u64>; 2],
+        known: Known,
         count: u32,
-        floor: Position,
         upto: Position,
     ) -> Result<Option<Position>, StoreError> {
         let Some(skip) = count.checked_sub(1) else { return Ok(Some(upto)) };
         let mut positions = Vec::new();
-        for (tier, id) in Tier::ALL.into_iter().zip(ids) {
+        for (tier, id) in Tier::ALL.into_iter().zip(known.ids) {
             let Some(id) = id else { continue };
-            let range = index_range(id, floor, upto);
+            let range = index_range(id, known.bottom(), upto);
             for pair in self.tiers.scan(tier, Table::ByChannel, range, Order::Descending).take(count as usize) {
                 positions.extend(position_of_key(&pair?.0));
             }
@@ -394,6 +409,8 @@ struct PageBuilder<'a> {
     damaged: Vec<Unread>,
     bytes: usize,
     now_ms: u64,
+    /// How many deletions there were before it was begun.
+    deletions: u64,
 }
 
 impl PageBuilder<'_> {
@@ -430,62 +447,31 @@ impl PageBuilder<'_> {
         }
         self.bytes += record.weight();
         let random = self.history.epochs.random_of(position.ordinal());
-        self.entries.push(Arc::new(Entry::new(position, random, tier.durability(), record)));
+        let name = record.channels.first();
+        let lineage = name.zip(record.key.as_ref()).map(|(name, key)| self.history.lineages.of(name, key));
+        let entry = Entry::new(position, random, tier.durability(), record);
+        self.entries.push(Arc::new(entry.with_lineage(lineage, false)));
         true
     }
 
-    fn finish(self, covered: Position) -> Run {
-        Run { entries: self.entries, covered, damaged: self.damaged }
-    }
-}
-
-/// What is asked about channels, beside their events.
-impl History {
-    /// Events and bytes of a channel, and its newest position.
-    pub(crate) fn tally(&self, known: Known) -> Result<(u64, u64, Option<Position>), StoreError> {
-        let (mut events, mut bytes, mut head) = (0, 0, None);
-        for (tier, id) in Tier::ALL.into_iter().zip(known.ids) {
-            let Some(id) = id else { continue };
-            let edge = |order| -> Result<Option<(Position, IndexEntry)>, StoreError> {
-                let range = index_range(id, known.row.floor, Position::LAST);
-                let pair = self.tiers.scan(tier, Table::ByChannel, range, order).next().transpose()?;
-                Ok(pair.and_then(|(key, value)| Some((position_of_key(&key)?, IndexEntry::decode(&value)?))))
-            };
-            if let (Some((_, first)), Some((newest, last))) = (edge(Order::Ascending)?, edge(Order::Descending)?) {
-                events += last.number.saturating_sub(first.number) + 1;
-                bytes += (last.bytes_before + last.bytes).saturating_sub(first.bytes_before);
-                head = head.max(Some(newest));
+    fn finish(mut self, covered: Position) -> Result<Run, StoreError> {
+        let History { lineages, tiers, .. } = self.history;
+        // A key may have been deleted after its value was read here and before its lineage was known. Then it is gone.
+        if lineages.deletions() != self.deletions {
+            let mut kept = Vec::with_capacity(self.entries.len());
+            for entry in self.entries {
+                let store = Tier::of(entry.durability).map(|tier| tiers.store(tier));
+                let is_there = |store: &dyn Store| match store.get(Table::Log, &entry.position.to_key()) {
+                    Ok(value) => Ok(value.is_some()),
+                    Err(error) if error.is_damage() => Ok(false),
+                    Err(error) => Err(error),
+                };
+                if entry.record.key.is_none() || store.map_or(Ok(true), is_there)? {
+                    kept.push(entry);
+                }
             }
+            self.entries = kept;
         }
-        Ok((events, bytes, head))
-    }
-
-    /// Whether a channel has index entries above one position, up to another.
-    pub(crate) fn has_any(&self, ids: [Option<u64>; 2], above: Position, upto: Position) -> Result<bool, StoreError> {
-        for (tier, id) in Tier::ALL.into_iter().zip(ids) {
-            let Some(id) = id else { continue };
-            let range = index_range(id, above, upto);
-            let mut entries = self.tiers.scan(tier, Table::ByChannel, range, Order::Ascending);
-            if entries.next().transpose()?.is_some() || !entries.holes.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Names of channels in bytewise order, beginning with `prefix` and after `after`.
-    pub(crate) fn names(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ChannelName>, StoreError> {
-        let mut names = std::collections::BTreeSet::new();
-        for tier in Tier::ALL {
-            let mut range = keys_with_prefix(prefix.as_bytes());
-            if after >= prefix {
-                range.0 = Bound::Excluded(after.as_bytes().to_vec());
-            }
-            for pair in self.tiers.scan(tier, Table::Channels, range, Order::Ascending).take(limit) {
-                let (key, _) = pair?;
-                names.extend(std::str::from_utf8(&key).ok().and_then(|text| ChannelName::new(text).ok()));
-            }
-        }
-        Ok(names.into_iter().take(limit).collect())
+        Ok(Run { entries: self.entries, covered, damaged: self.damaged })
     }
 }

@@ -154,10 +154,8 @@ impl Hub {
         };
         let known = history.row(name)?;
         let above = match query.since {
-            Since::Now | Since::Start => Position::ORIGIN,
-            Since::Last(count) => {
-                history.start_of_last(known.ids, count, known.row.floor, head)?.unwrap_or(known.row.floor)
-            }
+            Since::Unsaid | Since::Now | Since::Start => Position::ORIGIN,
+            Since::Last(count) => history.start_of_last(known, count, head)?.unwrap_or(known.bottom()),
             Since::After(cursor) => place(cursor, "`since`")?,
             Since::Ago(ago) => history.position_ago(ago)?,
         };
@@ -167,7 +165,9 @@ impl Hub {
         // Floors are read after events; see `history`.
         let floor = history.row(name)?.row.floor;
         let asked_for_all = matches!(query.since, Since::After(_) | Since::Ago(_));
-        let entries: Vec<_> = entries.into_iter().filter(|entry| entry.position > floor).collect();
+        // Values of keys are good as long as they are there.
+        let is_kept = |entry: &Arc<Entry>| entry.position > floor || entry.record.key.is_some();
+        let entries: Vec<_> = entries.into_iter().filter(is_kept).collect();
         let id = |position: Position| history.epochs.cursor(position, None).to_text();
         let damaged = damaged.iter().filter(|unread| unread.to > floor).map(|unread| (id(unread.from), id(unread.to)));
         let gap = (asked_for_all && floor > above).then(|| id(floor));

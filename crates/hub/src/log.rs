@@ -354,6 +354,10 @@ impl Loop {
                 Err(AppendError::Ended) => bump(&self.counters.refused_ended),
                 Err(AppendError::Fenced | AppendError::UnknownFence) => bump(&self.counters.refused_fenced),
                 Err(AppendError::DiskFull) => bump(&self.counters.refused_disk_full),
+                Err(AppendError::TooManyKeys) => bump(&self.counters.refused_keys),
+                Err(
+                    AppendError::NoKey | AppendError::NoState | AppendError::TransientState | AppendError::UnknownKey,
+                ) => bump(&self.counters.refused_kind),
                 Err(
                     AppendError::OutcomeUnknown | AppendError::Reopening | AppendError::Closed | AppendError::Damaged,
                 ) => {

@@ -1,5 +1,5 @@
 //! What the writer does when the disk limit is reached: removes the oldest events of all channels, in the order of the
-//! log, as much as it was told and in steps between commits.
+//! log, as much as it was told and in steps between commits. Values of keys stay.
 //!
 //! Floors move as with any other retention: durably, before what lies below them is removed, so whoever needed the events
 //! is told of the gap. Whether the limit is reached is not known here; [`disk_limit`](crate::disk_limit) decides.
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Bound;
 
 use crate::channel::ChannelName;
-use crate::directory::position_of_key;
+use crate::directory::{Kind, position_of_key};
 use crate::pace::Pace;
 use crate::position::Position;
 use crate::record::Record;
@@ -21,8 +21,10 @@ use crate::writer::Writer;
 pub(crate) struct Oldest {
     /// Bytes of records that are still to be removed.
     wanted: u64,
-    /// Everything up to here is removed or about to be.
+    /// Everything up to here is removed or about to be, but for values of keys.
     upto: Position,
+    /// The first value of a key on the way, which stays.
+    first_value: Option<Position>,
 }
 
 impl Writer {
@@ -63,6 +65,11 @@ impl Writer {
                 left -= 1;
                 continue;
             };
+            if self.is_value(&record)? {
+                self.oldest.first_value.get_or_insert(position);
+                left -= 1;
+                continue;
+            }
             let (bytes, shared) = (value.len() as u64, record.channels.len() > 1);
             left = left.saturating_sub(record.channels.len());
             let mut is_kept = false;
@@ -88,8 +95,20 @@ impl Writer {
             let channel = self.directory.channel(&name, &self.rules, &tiers)?;
             self.retention.condemn_oldest(&name, channel, floor, &tiers)?;
         }
-        self.retention.mark_oldest(self.oldest.upto);
+        // Files are dropped at the log's front, as far as nothing in them is kept.
+        let upto = self.oldest.first_value.map_or(self.oldest.upto, Position::before);
+        self.retention.mark_oldest(upto);
         Ok(())
+    }
+
+    /// Whether a record is the value of a key, or a deletion. Those stay: they are no history, and their channels have limits
+    /// of their own.
+    fn is_value(&mut self, record: &Record) -> Result<bool, StoreError> {
+        let Some(name) = record.channels.first().filter(|_| record.key.is_some()) else { return Ok(false) };
+        match self.directory.channel(name, &self.rules, &self.tiers) {
+            Err(error) if error.is_damage() => Ok(true),
+            channel => Ok(channel?.row.kind == Kind::Keys),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::tier::{Tier, Tiers};
 const ROW_BYTES: u64 = 48;
 
 /// The tables beside the log of which rows are removed.
-const ROWS: [Table; 4] = [Table::ByChannel, Table::Due, Table::Idempotency, Table::Channels];
+const ROWS: [Table; 5] = [Table::ByChannel, Table::Due, Table::Idempotency, Table::Channels, Table::Keys];
 
 /// How many looks without anything new make the hub idle.
 const IDLE_LOOKS: u32 = 60;

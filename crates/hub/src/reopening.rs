@@ -6,18 +6,20 @@
 //! they are sent to history, which tells the gap. Its publishers were told that its outcome is unknown. A new epoch begins,
 //! since numbers of the old one may have been lost.
 
+use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::append_error::AppendError;
 use crate::directory::position_of_key;
 use crate::entry::Entry;
+use crate::lineage::{Lineage, Succession};
 use crate::oldest::Oldest;
 use crate::position::Position;
 use crate::record::Record;
 use crate::restore;
 use crate::review::Review;
-use crate::rule::Durability;
+use crate::rule::{Durability, Overflow};
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table};
 use crate::tier::Tier;
 use crate::writer::{Outcome, State, Writer};
@@ -27,6 +29,10 @@ use crate::writer::{Outcome, State, Writer};
 pub(crate) struct Doubtful {
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) memory: Batch,
+    /// What it was to take out of the log, also of its own.
+    pub(crate) gone: HashSet<Position>,
+    /// What was to come after what.
+    pub(crate) successions: Vec<Succession>,
 }
 
 impl Doubtful {
@@ -43,7 +49,9 @@ impl Doubtful {
 
     /// The positions that it has on disk, if it has come to be.
     fn durable(&self) -> impl Iterator<Item = Position> {
-        self.entries.iter().filter(|entry| entry.durability == Durability::Durable).map(|entry| entry.position)
+        let is_on_disk =
+            |entry: &&Arc<Entry>| entry.durability == Durability::Durable && !self.gone.contains(&entry.position);
+        self.entries.iter().filter(is_on_disk).map(|entry| entry.position)
     }
 }
 
@@ -100,8 +108,10 @@ impl Writer {
         let (count, entries) = if is_found {
             let count = doubtful.durable().count();
             self.tiers.memory.commit(doubtful.memory, Persist::Later)?;
+            self.lineages.succeed(doubtful.successions);
             (count, doubtful.entries)
         } else {
+            self.lineages.succeed(found.iter().filter_map(|entry| entry.succession()).collect());
             (found.len(), found)
         };
         self.last = Position::new(epoch.ordinal, 0);
@@ -118,6 +128,13 @@ impl Writer {
         Ok(count)
     }
 
+    /// What hears of what comes after a record, and whether streams that are behind do without it then.
+    fn lineage_of(&self, record: &Record) -> (Option<Arc<Lineage>>, bool) {
+        let name = record.channels.first();
+        let lineage = name.zip(record.key.as_ref()).map(|(name, key)| self.lineages.of(name, key));
+        (lineage, name.is_some_and(|name| self.rules.of(name).overflow == Overflow::Conflate))
+    }
+
     /// The events on disk above a position, in order, and whether some can't be read. They are those of one commit at most.
     fn found(&self, above: Position) -> Result<(Vec<Arc<Entry>>, bool), StoreError> {
         let range = (Bound::Excluded(above.to_key().to_vec()), Bound::Unbounded);
@@ -129,7 +146,9 @@ impl Writer {
             match Record::decode(&value, position) {
                 Ok(record) => {
                     let random = self.epochs.random_of(position.ordinal());
-                    found.push(Arc::new(Entry::new(position, random, Durability::Durable, record)));
+                    let (lineage, is_conflated) = self.lineage_of(&record);
+                    let entry = Entry::new(position, random, Durability::Durable, record);
+                    found.push(Arc::new(entry.with_lineage(lineage, is_conflated)));
                 }
                 Err(error) => {
                     self.tiers.damage.found(Table::Log, &key, &error);

@@ -9,6 +9,7 @@
 //! | `epochs` | those that the log has events of get a row; cursors of theirs from before are unknown |
 //! | `meta` | numbers beyond all that are in use; the highest floor and the log's head as the other tables show |
 //! | `due` | events that expire from the log; channels are all looked at once more |
+//! | `keys` | written anew from the log; of several values of a key that came back, the last stays (`restore/values.rs`) |
 //! | `idempotency` | lost: the same may be published twice |
 //!
 //! Whether a channel has ended is told by its events, as far as the log has them. Fences that are lost keep nobody out any
@@ -25,6 +26,7 @@ use crate::directory::{self, position_of_key};
 use crate::ending::Endings;
 use crate::epoch::{self, Epoch};
 use crate::floors::Floors;
+use crate::keys::HasKeys;
 use crate::limits::CURSOR_AGE_MAX;
 use crate::position::Position;
 use crate::record::Record;
@@ -34,6 +36,7 @@ use crate::{format, review, writer};
 
 mod channels;
 mod parts;
+mod values;
 
 /// Changes that are committed together.
 const BATCH_CHANGES: usize = 4096;
@@ -104,7 +107,7 @@ impl Changes<'_> {
 pub(crate) fn restore(tiers: &Tiers, random: &mut dyn FnMut() -> u32) -> Result<(), StoreError> {
     let store = &*tiers.durable;
     let losses = Losses::of(store);
-    if losses.rows.is_empty() && losses.journals.is_none() {
+    if losses.rows.is_empty() && losses.journals.is_none() && !HasKeys::is_bereft(store)? {
         return Ok(());
     }
     tracing::warn!(
@@ -144,6 +147,7 @@ pub(crate) fn restore(tiers: &Tiers, random: &mut dyn FnMut() -> u32) -> Result<
     // Every channel is looked at once more.
     review::forget(&mut changes.batch);
     parts::restore(tiers, &losses, &rows, end, &mut changes)?;
+    values::restore(tiers, &losses, &rows, &mut changes)?;
     store.commit(changes.batch, Persist::Now)?;
     store.settle()
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::channel::ChannelName;
-use crate::directory::{Channel, ChannelRow, Directory, IndexEntry, index_key, position_of_key};
+use crate::directory::{Channel, ChannelRow, Directory, IndexEntry, Kind, index_key, position_of_key};
 use crate::floors::Floors;
 use crate::limits::CONDEMNED_MAX;
 use crate::pace::Pace;
@@ -46,6 +46,8 @@ pub(crate) struct Removed {
     pub(crate) by_disk: u64,
     /// Events whose time to live ran out.
     pub(crate) by_ttl: u64,
+    /// Values whose key got another one, or was deleted.
+    pub(crate) by_key: u64,
 }
 
 impl std::ops::AddAssign for Removed {
@@ -55,6 +57,7 @@ impl std::ops::AddAssign for Removed {
         self.by_history += other.by_history;
         self.by_disk += other.by_disk;
         self.by_ttl += other.by_ttl;
+        self.by_key += other.by_key;
     }
 }
 
@@ -90,6 +93,10 @@ pub(crate) struct Retention {
 
 /// Whether a channel is so far beyond its limits that trimming it is worth a step.
 pub(crate) fn is_over(channel: &mut Channel, tier: Tier) -> bool {
+    // What it may hold is decided as it comes.
+    if channel.row.kind == Kind::Keys {
+        return false;
+    }
     let HistoryLimits { count_max, bytes_max, .. } = channel.rule.history;
     let tally = channel.tally(tier);
     let with_slack = |max: u64| max.saturating_add(max / 16);
@@ -325,18 +332,18 @@ impl Retention {
         self.ready.extend(self.waiting.drain(..));
     }
 
-    /// Removes an expired event from its channels, whatever their floors.
+    /// Removes an expired event from its channels, whatever their floors. Gives its record, if it was there.
     pub(crate) fn expire(
         &mut self,
         position: Position,
         tier: Tier,
         batch: &mut Batch,
         tiers: &Tiers,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Record>, StoreError> {
         let store = tiers.store(tier);
         let value = match store.get(Table::Log, &position.to_key()) {
             Ok(Some(value)) => value,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(None),
             Err(error) if error.is_damage() => Bytes::new(),
             Err(error) => return Err(error),
         };
@@ -344,7 +351,8 @@ impl Retention {
         if tier == Tier::Durable {
             self.removed.record_bytes += value.len() as u64;
         }
-        if let Ok(record) = Record::decode(&value, position) {
+        let record = Record::decode(&value, position).ok();
+        if let Some(record) = &record {
             for name in &record.channels {
                 if let Some(row) = ChannelRow::read(store, name)? {
                     batch.remove(Table::ByChannel, index_key(row.id, position));
@@ -352,7 +360,20 @@ impl Retention {
             }
         }
         batch.remove(Table::Log, Bytes::copy_from_slice(&position.to_key()));
-        Ok(())
+        Ok(record)
+    }
+
+    /// Takes note of a value that goes with the commit in the making. `is_oldest`: to make room for others.
+    pub(crate) fn count_value(&mut self, tier: Tier, bytes: u64, is_oldest: bool) {
+        if is_oldest {
+            self.removed.by_history += 1;
+        } else {
+            self.removed.by_key += 1;
+        }
+        if tier == Tier::Durable {
+            self.removed.entries += 1;
+            self.removed.record_bytes += bytes;
+        }
     }
 
     /// Takes note of a row that was removed for other reasons.
@@ -393,6 +414,9 @@ fn beyond_limits(channel: &mut Channel, tiers: &Tiers, now_ms: u64, budget: usiz
     let HistoryLimits { count_max, bytes_max, age_max } = channel.rule.history;
     let (id, floor, clean) = (channel.row.id, channel.row.floor, channel.clean);
     let mut doomed = Vec::new();
+    if channel.row.kind == Kind::Keys {
+        return Ok(doomed);
+    }
     for tier in Tier::ALL {
         let tally = channel.tally(tier);
         if !tally.has_row {

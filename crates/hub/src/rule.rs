@@ -57,6 +57,19 @@ pub enum Overflow {
     Skip,
     /// The stream is ended; its reader comes back when it can, and is told the gap then.
     Close,
+    /// Of values that wait for it, those whose key has a later one by now are left out, also before anything is lost. What is
+    /// not kept any more is a gap as with `Skip`.
+    Conflate,
+}
+
+/// What happens to a value of a new key when its channel holds as many as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is taken, and the oldest values go. Whoever has yet to get them is told a gap.
+    DropOldest,
 }
 
 /// The settings of all channels that match a pattern.
@@ -70,10 +83,17 @@ pub struct Rule {
     pub history: HistoryLimits,
     /// What happens to streams that are too slow for them.
     pub overflow: Overflow,
+    /// How many keys may have a value, where events have keys.
+    pub keys_max: u64,
+    /// What happens to a value of one key more.
+    pub when_full: WhenFull,
     /// How often a stream that follows such a channel is sent something, if nothing else is sent. A stream takes the
     /// shortest of its channels' heartbeats.
     pub heartbeat: Duration,
 }
+
+/// The default for keys of a channel: what a page can take up at once when it begins.
+pub const KEYS_MAX: u64 = 10_000;
 
 /// The default heartbeat: below the idle time-outs of the usual proxies (30–60 s) and cheap enough for any number.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -86,6 +106,8 @@ impl Rule {
             durability: Durability::Durable,
             history: HistoryLimits::default(),
             overflow: Overflow::default(),
+            keys_max: KEYS_MAX,
+            when_full: WhenFull::default(),
             heartbeat: HEARTBEAT,
         }
     }
@@ -105,6 +127,12 @@ impl Rule {
     /// The same rule with this overflow.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
+        self
+    }
+
+    /// The same rule with so many keys at most, and what happens to one more.
+    pub fn keys(mut self, keys_max: u64, when_full: WhenFull) -> Self {
+        (self.keys_max, self.when_full) = (keys_max, when_full);
         self
     }
 }

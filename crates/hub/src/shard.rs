@@ -14,7 +14,7 @@ use crate::catchup::{Catchup, CatchupError, Page};
 use crate::ending::Endings;
 use crate::entry::Entry;
 use crate::epoch::Epochs;
-use crate::follows::{Follows, Since};
+use crate::follows::Follows;
 use crate::index::{Index, StreamKey};
 use crate::limits::{PAGES_BYTES_MAX, PASS_BYTES_MAX, PASS_ENTRIES_MAX, TURN_PULLS_MAX, TURN_STREAMS_MAX};
 use crate::line::Lines;
@@ -92,6 +92,8 @@ pub(crate) struct Opening {
     pub(crate) last: LastEventId,
     /// The window's head when it was asked for.
     pub(crate) head: Position,
+    /// Whether it begins there if the request says nothing, without anything being read.
+    pub(crate) is_now: bool,
     /// Given back when the stream ends.
     pub(crate) place: Option<Arc<OpenPlace>>,
 }
@@ -214,7 +216,7 @@ impl Shard {
 
     /// Takes a new stream. Its opening is sent at once, before its beginning is known.
     pub(crate) fn open(&mut self, opening: Opening, now: Duration) -> StreamKey {
-        let Opening { mut subscription, outlet, last, head, place } = opening;
+        let Opening { mut subscription, outlet, last, head, is_now, place } = opening;
         subscription.opened_s = now.as_secs() as u32;
         if self.streams.is_empty() {
             self.jump();
@@ -235,7 +237,7 @@ impl Shard {
         let view = self.log.view();
         if let Some(stream) = self.streams.get_mut(key) {
             stream.outlet.belongs_to(key);
-            if last == LastEventId::None && follows.common_since() == Some(Since::Now) {
+            if last == LastEventId::None && is_now {
                 // Nothing needs to be read.
                 stream.subscription.begin(Beginning::now(follows, head), &view);
             } else {

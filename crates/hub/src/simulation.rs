@@ -332,7 +332,8 @@ impl World {
         let (head, slot) = self.writer.window.head();
         let (subscription, outlet, last) = client.connect(slot);
         client.promise(floors, &kept);
-        let opening = Opening { subscription, outlet, last, head, place: None };
+        let is_now = crate::beginning::is_now(&self.history, subscription.follows());
+        let opening = Opening { subscription, outlet, last, head, is_now, place: None };
         client.connection = Some((shard, self.shards[shard].open(opening, now)));
     }
 

@@ -197,7 +197,9 @@ pub(crate) fn cost(draft: &Draft) -> u64 {
     // A channel that is new has a row and something due, beside its index entry.
     let channels: usize = draft.channels.iter().map(|name| 2 * name.as_str().len() + 4 * CHANGE_BYTES).sum();
     let key = draft.event.idempotency_key.as_ref().map_or(0, |key| 2 * key.len());
-    (draft.weight() + channels + key) as u64 * WRITTEN_TIMES
+    // A value of a key takes the one before it out, and perhaps others; and what its channel holds is written down.
+    let value = draft.event.key.as_ref().map_or(0, |key| channels + 5 * key.len() + 12 * CHANGE_BYTES);
+    (draft.weight() + channels + key + value) as u64 * WRITTEN_TIMES
 }
 
 /// What a batch writes, in bytes.
@@ -299,6 +301,8 @@ mod tests {
         for draft in [
             draft(&["a"], Event::text("")),
             draft(&[&long], Event::text("x").idempotency_key("k".repeat(255))),
+            draft(&[&long], Event::text("x").keyed("k".repeat(255))),
+            draft(&["a"], Event::text("").keyed("k").idempotency_key("k")),
             draft(&["a", "b", &long, "d"], Event::text("x".repeat(5_000)).ttl(std::time::Duration::from_secs(9))),
         ] {
             let store = Arc::new(MemoryStore::default());

@@ -83,6 +83,8 @@ pub(crate) struct Counters {
     pub(crate) refused_disk_full: AtomicU64,
     pub(crate) refused_ended: AtomicU64,
     pub(crate) refused_fenced: AtomicU64,
+    pub(crate) refused_keys: AtomicU64,
+    pub(crate) refused_kind: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) removed: AtomicU64,
     pub(crate) store_failures: AtomicU64,
@@ -100,7 +102,7 @@ pub(crate) struct Counters {
     pub(crate) refused_over: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
     gaps: [AtomicU64; GapReason::ALL.len()],
-    removed_by: [AtomicU64; 3],
+    removed_by: [AtomicU64; 4],
     pub(crate) pages: AtomicU64,
     pub(crate) page_bytes: AtomicU64,
     pub(crate) fell_behind: AtomicU64,
@@ -187,7 +189,8 @@ impl Counters {
     }
 
     pub(crate) fn removed(&self, removed: &Removed) {
-        for (counter, count) in self.removed_by.iter().zip([removed.by_history, removed.by_disk, removed.by_ttl]) {
+        let counts = [removed.by_history, removed.by_disk, removed.by_ttl, removed.by_key];
+        for (counter, count) in self.removed_by.iter().zip(counts) {
             counter.fetch_add(count, Ordering::Relaxed);
             self.removed.fetch_add(count, Ordering::Relaxed);
         }
@@ -277,8 +280,13 @@ pub struct Stats {
     pub refused_fenced: u64,
     /// Channels that ended since the start, by reason.
     pub ends: BTreeMap<&'static str, u64>,
+    /// Values that were refused because their channel has as many keys, or bytes of them, as it may have.
+    pub refused_keys: u64,
+    /// Publishes that were refused because their channel holds values of keys and they have none, or the other way round, or
+    /// because there was nothing to delete.
+    pub refused_kind: u64,
     /// Events removed since the start, by reason: beyond the limits of their channel (`history`), as the oldest when the disk limit
-    /// was reached (`disk`), at the end of their time to live (`ttl`). An event of several channels counts with each.
+    /// was reached (`disk`), at the end of their time to live (`ttl`), values whose key got another one or was deleted (`key`). An event of several channels counts with each.
     pub removed_by_reason: BTreeMap<&'static str, u64>,
     /// Group commits.
     pub commits: u64,
@@ -357,7 +365,12 @@ impl Counters {
             refused_ended: read(&self.refused_ended),
             refused_fenced: read(&self.refused_fenced),
             ends: BTreeMap::new(),
-            removed_by_reason: ["history", "disk", "ttl"].into_iter().zip(self.removed_by.iter().map(read)).collect(),
+            refused_keys: read(&self.refused_keys),
+            refused_kind: read(&self.refused_kind),
+            removed_by_reason: ["history", "disk", "ttl", "key"]
+                .into_iter()
+                .zip(self.removed_by.iter().map(read))
+                .collect(),
             commits: read(&self.commits),
             publish_latency: self.distributions.publish_latency.distribution(),
             commit_duration: self.distributions.commit_duration.distribution(),

@@ -34,12 +34,22 @@ pub enum Table {
     Due,
     /// What there is once: format, next channel id, time marks.
     Meta,
+    /// Channel id and key → where the key's value is; channel id → how much the channel holds.
+    Keys,
 }
 
 impl Table {
     /// All tables, in the order of their discriminants.
-    pub const ALL: [Self; 7] =
-        [Self::Log, Self::ByChannel, Self::Channels, Self::Epochs, Self::Idempotency, Self::Due, Self::Meta];
+    pub const ALL: [Self; 8] = [
+        Self::Log,
+        Self::ByChannel,
+        Self::Channels,
+        Self::Epochs,
+        Self::Idempotency,
+        Self::Due,
+        Self::Meta,
+        Self::Keys,
+    ];
 
     /// The table's name on disk.
     pub fn as_str(self) -> &'static str {
@@ -51,6 +61,7 @@ impl Table {
             Self::Idempotency => "idempotency",
             Self::Due => "due",
             Self::Meta => "meta",
+            Self::Keys => "keys",
         }
     }
 }
@@ -82,6 +93,13 @@ impl Batch {
     /// Removes a key.
     pub fn remove(&mut self, table: Table, key: impl Into<Bytes>) {
         self.changes.push(Change { table, key: key.into(), value: None });
+    }
+
+    /// Has the change at a place remove its key instead, so that what it was to put is never written.
+    pub(crate) fn take_back(&mut self, place: usize) {
+        if let Some(change) = self.changes.get_mut(place) {
+            change.value = None;
+        }
     }
 
     /// Whether there is nothing to do.

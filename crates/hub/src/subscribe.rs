@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::beginning::LastEventId;
+use crate::beginning::{self, LastEventId};
 use crate::follows::Follows;
 use crate::frame::Form;
 use crate::hub::Hub;
@@ -220,10 +220,11 @@ impl Reservation {
     fn open(self, outlet: Outlet, head: &[u8]) -> Option<Arc<Inbox>> {
         let Self { hub, follows, style, last, head: (position, slot), place } = self;
         let words = [head, &opening(hub.jittered_retry())].concat();
+        let is_now = beginning::is_now(&hub.0.history, &follows);
         let subscription = Subscription::new(follows, style, slot, &words);
         hub.0.counters.opened();
         let shard = hub.next_shard();
-        let opening = Opening { subscription, outlet, last, head: position, place: Some(Arc::new(place)) };
+        let opening = Opening { subscription, outlet, last, head: position, is_now, place: Some(Arc::new(place)) };
         if let Some(shard) = &shard {
             shard.send(Command::Open(Box::new(opening)));
         }

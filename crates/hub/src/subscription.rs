@@ -263,6 +263,9 @@ impl Subscription {
                 {
                     way.next += 1;
                     self.sent = entry.position;
+                    if entry.is_withdrawn() {
+                        continue;
+                    }
                     if entry.is_end() {
                         self.witness.doubt();
                     }
@@ -333,6 +336,7 @@ impl Subscription {
             if is_for_it
                 && is_new
                 && entry.is_for(&self.follows, self.style.stream)
+                && !entry.is_spared()
                 && let Some(channel) = self.follows.channel_of(&entry.record)
                 && !buried.as_ref().is_some_and(|catchup| catchup.is_buried(&entry.record, entry.position))
             {

@@ -5,8 +5,10 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use crate::channel::ChannelName;
+use crate::directory::Kind;
 use crate::due::Due;
 use crate::idempotency::{Published, readable};
+use crate::keys::Held;
 use crate::limits::{SWEEP_ENTRIES_MAX, WINDOW_AGE_MAX};
 use crate::pace::Pace;
 use crate::retention::{entries_after, is_over};
@@ -48,10 +50,10 @@ impl Writer {
             commit.synced = true;
         }
         self.learn_rules();
-        let mut more = self.take_due(Tier::Memory, now_ms, commit.batch(Tier::Memory))?;
+        let mut more = self.take_due(Tier::Memory, now_ms, &mut commit)?;
         if !self.space.is_scarce() {
             more |= self.review.step(now_ms, &self.rules, &mut commit.batches, &self.tiers)?;
-            more |= self.take_due(Tier::Durable, now_ms, commit.batch(Tier::Durable))?;
+            more |= self.take_due(Tier::Durable, now_ms, &mut commit)?;
         }
         self.trim(Pace::AT_REST)?;
         self.condemn_oldest(Pace::AT_REST)?;
@@ -74,7 +76,7 @@ impl Writer {
     }
 
     /// Takes up what is due in one tier. Returns whether there is more.
-    fn take_due(&mut self, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<bool, StoreError> {
+    fn take_due(&mut self, tier: Tier, now_ms: u64, commit: &mut Commit) -> Result<bool, StoreError> {
         let tiers = self.tiers.clone();
         // What was due before is gone; its keys lie at the table's front until they are compacted.
         let from_ms = *tier.of_pair(&mut self.swept_ms);
@@ -89,17 +91,19 @@ impl Writer {
             };
             match Due::decode(&key) {
                 Some((_, Due::Event(position))) => {
-                    self.retention.expire(position, tier, batch, &tiers)?;
+                    if let Some(record) = self.retention.expire(position, tier, commit.batch(tier), &tiers)? {
+                        self.forget_value(&record, position, tier, commit)?;
+                    }
                 }
                 Some((_, Due::Idempotency(of))) => {
                     // The key may have been used again since, and then counts for longer.
                     let published = readable(tiers.store(tier).get(Table::Idempotency, &of), &of, &tiers)?;
                     if published.is_some_and(|value| Published::is_over(&value, now_ms)) {
-                        batch.remove(Table::Idempotency, of);
+                        commit.batch(tier).remove(Table::Idempotency, of);
                         self.retention.count_row(tier);
                     }
                 }
-                Some((_, Due::Channel(name))) => match self.look_at(&name, tier, now_ms, batch) {
+                Some((_, Due::Channel(name))) => match self.look_at(&name, tier, now_ms, commit.batch(tier)) {
                     // Its row is damaged, so it stays as it is.
                     Err(error) if error.is_damage() => {
                         tiers.damage.found(Table::Channels, name.as_str().as_bytes(), &error);
@@ -108,7 +112,7 @@ impl Writer {
                 },
                 None => {}
             }
-            batch.remove(Table::Due, key);
+            commit.batch(tier).remove(Table::Due, key);
             self.retention.count_row(tier);
         }
         Ok(true)
@@ -119,7 +123,10 @@ impl Writer {
         let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
         let age_max = channel.rule.history.age_max.as_millis() as u64;
         let oldest = entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();
+        let empty_ms = now_ms.saturating_add(self.horizon.age_max().as_millis() as u64 / 8);
         let again_ms = match oldest.transpose()? {
+            // Values stay however old they become; they may all be deleted one day.
+            Some(_) if channel.row.kind == Kind::Keys => empty_ms,
             Some((_, oldest)) if oldest.time_ms.saturating_add(age_max) > now_ms && !is_over(channel, tier) => {
                 oldest.time_ms + age_max
             }
@@ -130,13 +137,14 @@ impl Writer {
             // Empty. Once no cursor can be older than its floor, nobody needs to know of it any more.
             None if channel.is_settled() && channel.row.newest() <= self.horizon.position() => {
                 batch.remove(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()));
+                batch.remove(Table::Keys, Held::key(channel.row.id));
                 channel.tally(tier).clear();
                 if !channel.tallies.iter().any(|tally| tally.has_row) {
                     channel.row = channel.row.forgotten();
                 }
                 return Ok(());
             }
-            None => now_ms.saturating_add(self.horizon.age_max().as_millis() as u64 / 8),
+            None => empty_ms,
         };
         Due::Channel(name.clone()).put(again_ms, batch);
         Ok(())

@@ -19,7 +19,9 @@ use crate::floors::Floors;
 use crate::history::History;
 use crate::horizon::Horizon;
 use crate::idempotency::{Pending, Published, Verdict, store_key};
+use crate::keys::HasKeys;
 use crate::limits::IDEMPOTENCY_WINDOW;
+use crate::lineage::Lineages;
 use crate::oldest::Oldest;
 use crate::pace::Pace;
 use crate::position::Position;
@@ -37,10 +39,14 @@ use crate::window::Window;
 mod closing;
 mod damaged;
 mod deeds;
+mod judging;
+mod keyed;
 mod parts;
 
 pub(crate) use self::damaged::{LostPart, LostParts, head, lost_of, put_head};
 use self::deeds::Consent;
+use self::judging::Judgement;
+use self::keyed::{Kept, KeyChanges, Trial};
 pub(crate) use self::parts::WriterParts;
 
 /// Drafts that are appended together, in their order.
@@ -87,6 +93,10 @@ pub(crate) struct Writer {
     pub(crate) retention: Retention,
     /// Which channels have yet to learn of other rules.
     pub(crate) review: Review,
+    /// What came after the values that somebody holds.
+    pub(crate) lineages: Arc<Lineages>,
+    /// Whether there are channels with keys.
+    pub(crate) has_keys: Arc<HasKeys>,
     /// What damage took of the log, for readers.
     pub(crate) lost: Arc<LostParts>,
     /// The last position of the last commit that is on disk.
@@ -109,6 +119,8 @@ pub(crate) struct Writer {
     pub(crate) swept_ms: [u64; 2],
     /// Whether it takes anything.
     pub(crate) state: State,
+    /// Whether it takes what another log kept, with deletions of values that were gone.
+    pub(crate) is_import: bool,
     /// What a failed commit was to release, and to keep in memory.
     pub(crate) doubtful: Doubtful,
 }
@@ -133,6 +145,8 @@ pub(crate) struct Commit {
     pub(crate) entries: Vec<Arc<Entry>>,
     /// Idempotency keys.
     pub(crate) pending: Pending,
+    /// What it does to values of keys.
+    pub(crate) keys: KeyChanges,
     /// Whether there is a durable event, and so a need to sync.
     pub(crate) synced: bool,
     /// What its durable events may still add to the disk.
@@ -177,6 +191,8 @@ impl Writer {
         let lost_parts =
             damaged::lost(&tiers, head, Position::new(epoch.ordinal.saturating_sub(1), Position::SEQUENCE_MAX))?;
         Ok(Self {
+            lineages: Arc::default(),
+            has_keys: Arc::new(HasKeys::open(&*parts.store)?),
             lost: Arc::new(LostParts::new(lost_parts)),
             head,
             marked: Position::ORIGIN,
@@ -201,6 +217,7 @@ impl Writer {
             random_source: std::mem::replace(&mut parts.random, Box::new(|| 0)),
             swept_ms: [0; 2],
             state: State::Open,
+            is_import: false,
             doubtful: Doubtful::default(),
         })
     }
@@ -240,6 +257,8 @@ impl Writer {
             lost: self.lost.clone(),
             floors: self.floors.clone(),
             endings: self.endings.clone(),
+            lineages: self.lineages.clone(),
+            has_keys: self.has_keys.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -262,6 +281,7 @@ impl Writer {
 
     /// Makes a commit, releases its entries.
     pub(crate) fn commit(&mut self, mut commit: Commit) -> Result<(), StoreError> {
+        self.write_held(&mut commit)?;
         let pace = Pace::of(&commit);
         let removals = self.retention.fill(&mut commit.batches, &self.tiers, pace)?;
         if commit.synced && self.retention.has_floors() {
@@ -269,7 +289,7 @@ impl Writer {
             let Self { retention, directory, rules, tiers, .. } = self;
             retention.fill_floors(&mut commit.batches, moved, directory, rules, tiers)?;
         }
-        let [mut durable, memory] = commit.batches;
+        let Commit { batches: [mut durable, memory], entries, keys: KeyChanges { gone, successions, .. }, .. } = commit;
         if commit.synced {
             damaged::put_head(self.last, &mut durable);
         }
@@ -277,7 +297,7 @@ impl Writer {
             let (bytes, persist) =
                 (space::bytes_of(&durable), if commit.synced { Persist::Now } else { Persist::Later });
             if let Err(error) = self.tiers.durable.commit(durable, persist) {
-                self.doubtful = Doubtful { entries: commit.entries, memory };
+                self.doubtful = Doubtful { entries, memory, gone, successions };
                 return Err(error);
             }
             self.space.spend(bytes);
@@ -289,7 +309,9 @@ impl Writer {
             self.retention.synced();
             self.head = self.last;
         }
-        self.window.append(commit.entries, self.last);
+        // Before anybody sees what came after them.
+        self.lineages.succeed(successions);
+        self.window.append(entries, self.last);
         Ok(())
     }
 
@@ -342,44 +364,6 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// Looks for a draft of a group that can't be taken: its channel is damaged, or its idempotency key is taken, by what
-    /// was published before or by the group itself. Where there is none, tells what the group adds to the disk.
-    fn judge_all(&mut self, group: &Group, commit: &Commit) -> Result<Judgement, StoreError> {
-        let now_ms = self.now_ms();
-        let mut bytes = 0;
-        let mut own: std::collections::HashMap<Vec<u8>, Published> = std::collections::HashMap::new();
-        for (at, draft) in group.drafts.iter().enumerate() {
-            if self.is_damaged(draft)? {
-                return Ok(Judgement::Refused(at, AppendError::Damaged));
-            }
-            let refusal = self.refusal(draft)?;
-            let is_durable = draft.channels.iter().any(|name| self.rules.of(name).durability == Durability::Durable);
-            let cost = if is_durable { space::cost(draft) } else { 0 };
-            let Some(key) = store_key(draft) else {
-                if let Some(refusal) = refusal {
-                    return Ok(Judgement::Refused(at, refusal));
-                }
-                bytes += cost;
-                continue;
-            };
-            let published = Published::of(draft, None, Durability::Transient, 0);
-            let differs = own.get(&key).is_some_and(|before| *before != published);
-            let verdict = commit.pending.judge(&key, draft, now_ms, &self.tiers)?;
-            if differs || verdict == Verdict::Conflict {
-                return Ok(Judgement::Refused(at, AppendError::Conflict));
-            }
-            let is_repeated = own.insert(key, published).is_some();
-            if is_repeated || verdict != Verdict::New {
-                continue;
-            }
-            if let Some(refusal) = refusal {
-                return Ok(Judgement::Refused(at, refusal));
-            }
-            bytes += cost;
-        }
-        Ok(Judgement::Costs(bytes))
-    }
-
     /// Gives a draft its place in a commit.
     fn place(&mut self, mut draft: Draft, commit: &mut Commit) -> Result<Result<Placed, AppendError>, StoreError> {
         self.leave_out(&mut draft)?;
@@ -399,6 +383,9 @@ impl Writer {
                     return Ok(Ok(Placed { position, durability, duplicate: true, fence: 0 }));
                 }
             }
+        }
+        if let Err(refusal) = self.admit(&draft, commit, &mut Trial::default())? {
+            return Ok(Err(refusal));
         }
         self.time_ms = now_ms;
         let durability = match self.consent(&draft)? {
@@ -427,22 +414,31 @@ impl Writer {
         }
         let deed = draft.deed;
         let except_stream = draft.except_stream;
-        let record = Record::of(draft, now_ms);
+        let mut record = Record::of(draft, now_ms);
+        if record.is_deleted {
+            // Once nobody can come back from before it, nobody needs to know.
+            record.expires_ms = Some(now_ms.saturating_add(self.horizon.age_max().as_millis() as u64));
+        }
+        let mut lineage = None;
         if let (Some(position), Some(tier)) = (position, Tier::of(durability)) {
             commit.synced |= tier == Tier::Durable;
-            self.keep(position, tier, &record, commit.batch(tier))?;
+            self.decide_kind(&record, deed, commit)?;
+            let kept = self.keep(position, tier, &record, commit.batch(tier))?;
+            lineage = self.keep_value(&record, position, (tier, kept), commit)?;
             self.do_deed(deed, &record.channels, position, commit)?;
         }
         self.last_event = position.unwrap_or(self.last_event);
+        let is_conflated = self.is_conflated(&record);
         let entry = Entry::new(self.last_event, self.random, durability, record).except(except_stream);
-        commit.entries.push(Arc::new(entry));
+        commit.entries.push(Arc::new(entry.with_lineage(lineage, is_conflated)));
         Ok(Ok(Placed { position, durability, duplicate: false, fence: 0 }))
     }
 
     /// Adds a record to a tier's batch: log, index, and the rows of channels that are new there.
-    fn keep(&mut self, position: Position, tier: Tier, record: &Record, batch: &mut Batch) -> Result<(), StoreError> {
+    fn keep(&mut self, position: Position, tier: Tier, record: &Record, batch: &mut Batch) -> Result<Kept, StoreError> {
         let bytes = record.encode(position);
         let size = bytes.len() as u64;
+        let mut kept = Kept { bytes: size, puts: [batch.changes.len(); 2] };
         batch.put(Table::Log, Bytes::copy_from_slice(&position.to_key()), bytes);
         if let Some(at_ms) = record.expires_ms {
             Due::Event(position).put(at_ms, batch);
@@ -466,9 +462,12 @@ impl Writer {
                 bytes: size,
                 time_ms: record.time_ms,
                 shared: record.channels.len() > 1,
+                is_deleted: record.is_deleted,
             };
             tally.next_number += 1;
             tally.bytes_ever += size;
+            let [_, of_index] = &mut kept.puts;
+            *of_index = batch.changes.len();
             batch.put(Table::ByChannel, index_key(row.id, position), entry.encode());
             if is_over(channel, tier) {
                 self.retention.enqueue(name, channel);
@@ -477,16 +476,8 @@ impl Writer {
         if is_new && tier == Tier::Durable {
             self.directory.store_next_id(batch);
         }
-        Ok(())
+        Ok(kept)
     }
-}
-
-/// What an atomic group comes to.
-enum Judgement {
-    /// This draft is refused.
-    Refused(usize, AppendError),
-    /// It adds at most so many bytes to the disk.
-    Costs(u64),
 }
 
 /// The same refusal for each draft of a group.

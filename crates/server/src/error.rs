@@ -74,6 +74,13 @@ codes! {
     Ended: "ended", CONFLICT, "The channel has ended";
     /// Another producer has taken the channel over, or it has one and the request names none.
     Fenced: "fenced", CONFLICT, "Another producer has the channel";
+    /// The channel holds values of keys and the event has no key, or the other way round, or the channel is transient and
+    /// the event has a key.
+    ChannelKind: "channel_kind", CONFLICT, "The channel holds something else";
+    /// The channel has as many keys, or bytes of values, as its rule allows.
+    TooManyKeys: "too_many_keys", CONFLICT, "The channel has too many keys";
+    /// The channel has no value of this key.
+    UnknownKey: "unknown_key", NOT_FOUND, "There is no such key";
     /// A body, an event or a batch is over its limit.
     TooLarge: "too_large", PAYLOAD_TOO_LARGE, "Too large";
     /// Path and query are over their limit.

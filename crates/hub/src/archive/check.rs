@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::Archive;
 use crate::channel::ChannelName;
-use crate::directory::{ChannelRow, IndexEntry, index_key, position_of_key};
+use crate::directory::{ChannelRow, IndexEntry, Kind, index_key, position_of_key};
 use crate::floors::Floors;
+use crate::keys::{Held, KeyRow, OF_NONE};
 use crate::position::Position;
 use crate::record::Record;
 use crate::store::{StoreError, Table};
@@ -64,6 +65,7 @@ impl Archive {
         let rows = self.check_rows(&mut report)?;
         self.check_log(&rows, &mut report)?;
         self.check_index(&rows, &parts, &mut report)?;
+        self.check_keys(&rows, &mut report)?;
         Ok(report)
     }
 
@@ -165,6 +167,53 @@ impl Archive {
             Ok(())
         })?;
         report.add_holes(Table::ByChannel, holes);
+        Ok(())
+    }
+
+    /// Looks at the keys: whether the log has their values, and whether channels hold what they say.
+    fn check_keys(&self, rows: &HashMap<ChannelName, ChannelRow>, report: &mut Report) -> Result<(), StoreError> {
+        let of_id: HashMap<u64, &ChannelName> = rows.iter().map(|(name, row)| (row.id, name)).collect();
+        let (mut said, mut found): (HashMap<u64, Held>, HashMap<u64, Held>) = Default::default();
+        let holes = self.holes(Table::Keys, |key, value| {
+            let Some((id, key)) = key.split_first_chunk().map(|(id, key)| (u64::from_be_bytes(*id), key)) else {
+                report.add(|| "table `keys`: a row is damaged".into());
+                return Ok(());
+            };
+            if id == OF_NONE {
+                return Ok(());
+            }
+            let Some(name) = of_id.get(&id) else {
+                report.add(|| format!("table `keys`: channel number {id} is unknown"));
+                return Ok(());
+            };
+            if key.is_empty() {
+                said.extend(Held::decode(value).map(|held| (id, held)));
+                return Ok(());
+            }
+            let key = String::from_utf8_lossy(key);
+            let Some(row) = KeyRow::decode(value) else {
+                report.add(|| format!("channel {name}: the row of key {key:?} is damaged"));
+                return Ok(());
+            };
+            found.entry(id).or_default().add(row);
+            let record = self.tiers.durable.get(Table::Log, &row.position.to_key());
+            let is_it = |record: &Record| record.key.as_deref() == Some(&*key) && record.is_deleted == row.is_deleted;
+            let is_there = match record {
+                Ok(value) => value.is_some_and(|value| Record::decode(&value, row.position).is_ok_and(|r| is_it(&r))),
+                // That is told with the log.
+                Err(_) => true,
+            };
+            if !is_there {
+                report.add(|| format!("channel {name}: the value of key {key:?} is not in the log"));
+            }
+            Ok(())
+        })?;
+        report.add_holes(Table::Keys, holes);
+        for (name, row) in rows.iter().filter(|(_, row)| row.kind == Kind::Keys) {
+            if said.get(&row.id).copied().unwrap_or_default() != found.get(&row.id).copied().unwrap_or_default() {
+                report.add(|| format!("channel {name}: it does not hold as many keys as it says"));
+            }
+        }
         Ok(())
     }
 }

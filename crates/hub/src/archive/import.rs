@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, CURSOR_AGE_MAX};
 use crate::pattern::Pattern;
 use crate::record::Record;
-use crate::rule::{HistoryLimits, Rule, Rules};
+use crate::rule::{HistoryLimits, Rule, Rules, WhenFull};
 use crate::space::Space;
 use crate::store::fjall::FjallStore;
 use crate::store::{Store, StoreError};
@@ -73,6 +73,7 @@ impl Import {
         })?;
         let time_ms = writer.now_ms();
         writer.time_ms = time_ms;
+        writer.is_import = true;
         Ok(Self { writer, clock, drafts: Vec::new(), bytes: 0, time_ms })
     }
 
@@ -85,7 +86,8 @@ impl Import {
     pub fn add(&mut self, record: Record) -> Result<(), ImportError> {
         let Record { channels, name, data, content_type, time_ms, publisher, expires_ms, retry, .. } = record;
         let Record { key, is_deleted, except_user, .. } = record;
-        let ttl = expires_ms.map(|at| Duration::from_millis(at.saturating_sub(time_ms)));
+        // How long a deletion is remembered is the hub's to say.
+        let ttl = expires_ms.filter(|_| !is_deleted).map(|at| Duration::from_millis(at.saturating_sub(time_ms)));
         let event = Event { name, data, content_type, retry, ttl, idempotency_key: None, key, is_deleted };
         let publisher = match publisher {
             Some(name) => Publisher::Named(name),
@@ -131,5 +133,6 @@ impl Import {
 fn keep_all() -> Vec<Rule> {
     let history = HistoryLimits { count_max: u64::MAX, bytes_max: u64::MAX, age_max: Duration::ZERO };
     let patterns = ["*", "@*"].into_iter().filter_map(|text| Pattern::new(text).ok());
-    patterns.map(|pattern| Rule { history, ..Rule::new(pattern) }).collect()
+    let rule = |pattern| Rule { history, ..Rule::new(pattern) }.keys(u64::MAX, WhenFull::Refuse);
+    patterns.map(rule).collect()
 }

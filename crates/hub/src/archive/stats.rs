@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::Archive;
-use crate::directory::{ChannelRow, IndexEntry, position_of_key};
+use crate::directory::{ChannelRow, IndexEntry, Kind, position_of_key};
+use crate::position::Position;
 use crate::record::Record;
 use crate::store::{StoreError, Table};
 
@@ -62,7 +63,9 @@ impl Archive {
             if let Some(row) = ChannelRow::decode(value) {
                 let channel = String::from_utf8_lossy(key).into_owned();
                 let count = ChannelStats { channel, events: 0, bytes: 0, oldest: None, newest: None };
-                of_id.insert(row.id, (row.floor, count));
+                // Below the floor of a channel with keys there are values still.
+                let floor = if row.kind == Kind::Keys { Position::ORIGIN } else { row.floor };
+                of_id.insert(row.id, (floor, count));
             }
             Ok(())
         })?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Changes, Losses, put_next_id};
 use crate::channel::ChannelName;
-use crate::directory::{self, ChannelRow, IndexEntry, index_key, position_of_key};
+use crate::directory::{self, ChannelRow, IndexEntry, Kind, index_key, position_of_key};
 use crate::due::Due;
 use crate::ending::Deed;
 use crate::idempotency::Published;
@@ -146,13 +146,17 @@ impl Pass<'_> {
             if is_lost || seen.is_new {
                 seen.do_deed(deed, position);
             }
-            if position > seen.row.floor {
+            if record.key.is_some() && seen.row.kind != Kind::Keys {
+                (seen.row.kind, seen.is_new) = (Kind::Keys, true);
+            }
+            if position > seen.row.floor || record.key.is_some() {
                 let entry = IndexEntry {
                     number: next.0,
                     bytes_before: next.1,
                     bytes,
                     time_ms: record.time_ms,
                     shared: record.channels.len() > 1,
+                    is_deleted: record.is_deleted,
                 };
                 seen.next = Some(restore_entry(self.tiers, seen.row.id, position, entry, changes)?);
             }

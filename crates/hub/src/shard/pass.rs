@@ -58,7 +58,8 @@ impl Pass {
         for group in entries.chunk_by(|a, b| a.is_for_the_same(b)) {
             let range = begin..begin + group.len();
             begin = range.end;
-            let Some(first) = group.first() else { continue };
+            // What was deleted before it was passed on is nobody's any more.
+            let Some(first) = group.first().filter(|first| !first.is_withdrawn()) else { continue };
             self.steps.clear();
             self.last_step = None;
             let group_slot = slot + range.start as u64;

@@ -74,10 +74,11 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn random(id: StreamId, rng: &mut StdRng) -> Self {
-        let since = |rng: &mut StdRng| match rng.random_range(0..5) {
+        let since = |rng: &mut StdRng| match rng.random_range(0..6) {
             0 => Since::Start,
             1 => Since::Last(rng.random_range(0..6)),
             2 => Since::Ago(std::time::Duration::from_secs(rng.random_range(0..200))),
+            3 => Since::Unsaid,
             _ => Since::Now,
         };
         let common = since(rng);
@@ -160,7 +161,7 @@ impl Client {
                 let count = match since {
                     Since::Start => events.len(),
                     Since::Last(count) => count as usize,
-                    Since::Now | Since::Ago(_) | Since::After(_) => 0,
+                    Since::Unsaid | Since::Now | Since::Ago(_) | Since::After(_) => 0,
                 };
                 promised.extend(events.iter().rev().take(count).map(|(_, number)| (*number, channel.clone())));
             }
@@ -388,7 +389,8 @@ impl Client {
             if event.position.is_none_or(|position| position > began) {
                 continue;
             }
-            let asked_for = |channel| self.since_of(channel).iter().any(|since| *since != Since::Now);
+            let asked_for =
+                |channel| self.since_of(channel).iter().any(|since| !matches!(since, Since::Now | Since::Unsaid));
             let asked_for = event.channels.iter().any(asked_for);
             assert!(asked_for, "event {number} came though nobody had asked for it: {event:?} {self:#?}");
         }

@@ -89,7 +89,7 @@ pub struct FjallStore {
 /// An opened folder. Fields are dropped in their order.
 struct Opened {
     /// One per [`Table`], in the order of [`Table::ALL`].
-    tables: [Keyspace; 7],
+    tables: [Keyspace; 8],
     /// Owns the journal and the worker threads.
     db: Database,
     /// What damaged journals took.
@@ -258,13 +258,13 @@ impl Opened {
         let db = opened.unwrap_or(Err(fjall::Error::Unrecoverable)).map_err(opening::refused)?;
         let is_there = |table: &Table| db.keyspace_exists(table.as_str());
         if is_there(&Table::Meta)
-            && let Some(table) = Table::ALL.iter().find(|table| !is_there(table))
+            && let Some(table) = Table::ALL.iter().find(|table| **table != Table::Keys && !is_there(table))
         {
-            // The last one is made after all others, so this one was there.
+            // `meta` is made after all others, so this one was there. Only `keys` is younger: older hubs had none.
             return Err(StoreError::unreadable(format!("its table `{}` is missing", table.as_str())));
         }
         let open = |table: Table| db.keyspace(table.as_str(), || options(table)).map_err(failed);
-        let [log, by_channel, channels, epochs, idempotency, due, meta] = Table::ALL;
+        let [log, by_channel, channels, epochs, idempotency, due, meta, keys] = Table::ALL;
         let tables = [
             open(log)?,
             open(by_channel)?,
@@ -273,6 +273,7 @@ impl Opened {
             open(idempotency)?,
             open(due)?,
             open(meta)?,
+            open(keys)?,
         ];
         let (tell, released) = sync_channel(0);
         let seal = Seal::of(folder).key().into();
@@ -292,7 +293,7 @@ impl Opened {
     }
 
     fn table(&self, table: Table) -> &Keyspace {
-        let [log, by_channel, channels, epochs, idempotency, due, meta] = &self.tables;
+        let [log, by_channel, channels, epochs, idempotency, due, meta, keys] = &self.tables;
         match table {
             Table::Log => log,
             Table::ByChannel => by_channel,
@@ -301,6 +302,7 @@ impl Opened {
             Table::Idempotency => idempotency,
             Table::Due => due,
             Table::Meta => meta,
+            Table::Keys => keys,
         }
     }
 
@@ -332,7 +334,7 @@ fn options(table: Table) -> KeyspaceCreateOptions {
         Table::Log => options.data_block_size_policy(BlockSizePolicy::all(16 * 1024)),
         // Only ever read by ranges, for which filters are of no use.
         Table::ByChannel | Table::Due => options.filter_policy(FilterPolicy::all(FilterPolicyEntry::None)),
-        Table::Channels | Table::Epochs | Table::Idempotency | Table::Meta => options,
+        Table::Channels | Table::Epochs | Table::Idempotency | Table::Meta | Table::Keys => options,
     }
 }
 

@@ -19,7 +19,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Inner {
     /// One per [`Table`], in the order of [`Table::ALL`].
-    tables: [BTreeMap<Bytes, Bytes>; 7],
+    tables: [BTreeMap<Bytes, Bytes>; 8],
     /// What would take back the changes since the last sync, oldest first; `None` where nobody will ask.
     undo: Option<Vec<Change>>,
 }

@@ -1,6 +1,8 @@
 //! `[[rule]]`: what holds for the channels that a pattern matches.
 
-use fanfare_hub::{Durability, HistoryLimits, Overflow, Pattern, Rule};
+use std::num::NonZeroU64;
+
+use fanfare_hub::{Durability, HistoryLimits, Overflow, Pattern, Rule, WhenFull};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -26,10 +28,15 @@ pub struct RuleConfig {
     #[serde(default)]
     pub history: HistoryConfig,
     /// What happens to a stream that is so slow that history no longer has what it is to get next. `skip`: it is told a gap
-    /// and goes on. `close`: it is ended.
+    /// and goes on. `close`: it is ended. `conflate`: as `skip`; and as soon as it is behind at all, values whose key has a later
+    /// one are left out.
     #[serde(default, with = "OverflowName")]
     #[schemars(with = "OverflowName")]
     pub overflow: Overflow,
+    /// How many keys may have a value, in a state channel. Its values count against `history.bytes_max`, too. One key more is
+    /// refused.
+    #[serde(default = "keys_max")]
+    pub keys_max: NonZeroU64,
 }
 
 /// How much of a channel is kept. The first limit that is reached counts.
@@ -60,6 +67,8 @@ impl RuleConfig {
             durability: self.durability,
             history: HistoryLimits { count_max, age_max: age_max.duration(), bytes_max: bytes_max.bytes() },
             overflow: self.overflow,
+            keys_max: self.keys_max.get(),
+            when_full: WhenFull::Refuse,
             heartbeat: self.heartbeat.duration(),
         }
     }
@@ -67,6 +76,10 @@ impl RuleConfig {
 
 fn durable() -> Durability {
     Durability::Durable
+}
+
+fn keys_max() -> NonZeroU64 {
+    NonZeroU64::new(fanfare_hub::rule::KEYS_MAX).unwrap_or(NonZeroU64::MIN)
 }
 
 fn heartbeat() -> Span {
@@ -88,6 +101,7 @@ enum DurabilityName {
 enum OverflowName {
     Skip,
     Close,
+    Conflate,
 }
 
 /// A pattern as text.

@@ -41,6 +41,8 @@ fn publishing(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
         ("disk_full", stats.refused_disk_full),
         ("ended", stats.refused_ended),
         ("fenced", stats.refused_fenced),
+        ("too_many_keys", stats.refused_keys),
+        ("kind", stats.refused_kind),
         ("failed", stats.failed),
         ("duplicate", stats.duplicates),
     ];

@@ -56,7 +56,7 @@ const OF_BODIES: [Code; 6] =
     [Code::BadJson, Code::NotUtf8, Code::Timeout, Code::TooLarge, Code::UnsupportedMedia, Code::Busy];
 
 /// What may go wrong with an event.
-const OF_EVENTS: [Code; 11] = [
+const OF_EVENTS: [Code; 14] = [
     Code::RateLimited,
     Code::BadChannel,
     Code::BadEventName,
@@ -64,6 +64,9 @@ const OF_EVENTS: [Code; 11] = [
     Code::Conflict,
     Code::Ended,
     Code::Fenced,
+    Code::ChannelKind,
+    Code::TooManyKeys,
+    Code::UnknownKey,
     Code::DiskFull,
     Code::Closed,
     Code::OutcomeUnknown,

@@ -74,6 +74,7 @@ impl RuleAnswer {
             overflow: match rule.overflow {
                 Overflow::Skip => "skip",
                 Overflow::Close => "close",
+                Overflow::Conflate => "conflate",
             },
             heartbeat: rule.heartbeat.as_secs_f64(),
         }

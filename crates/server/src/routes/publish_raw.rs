@@ -169,6 +169,9 @@ pub(crate) fn refused_append(error: AppendError) -> ApiError {
         AppendError::Damaged => Code::StoreFailed,
         AppendError::OutcomeUnknown => Code::OutcomeUnknown,
         AppendError::Reopening => Code::StoreReopening,
+        AppendError::NoKey | AppendError::NoState | AppendError::TransientState => Code::ChannelKind,
+        AppendError::TooManyKeys => Code::TooManyKeys,
+        AppendError::UnknownKey => Code::UnknownKey,
         AppendError::Closed => Code::Closed,
     };
     let refusal = ApiError::new(code, error.to_string());

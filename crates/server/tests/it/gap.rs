@@ -221,7 +221,7 @@ fn a_slow_stream_is_told_of_the_overflow_or_closed_as_the_rule_says() {
             }
         }
         match overflow {
-            Overflow::Skip => assert_eq!(end.unwrap().data, "last"),
+            Overflow::Skip | Overflow::Conflate => assert_eq!(end.unwrap().data, "last"),
             Overflow::Close => {
                 assert_eq!(end.unwrap().json()["reason"], "overflow");
                 assert_eq!(listener.any(), None);

@@ -33,8 +33,10 @@ pub(crate) fn look_at(folder: &Path) -> Result<Option<String>, StoreError> {
     if let Some(what) = version(folder)? {
         return Ok(Some(what));
     }
-    // A folder that was never finished has no mark.
-    if (paths.len() <= Table::ALL.len() && mark::read(folder).is_some()) || !tables.join("0").is_dir() {
+    // A folder that was never finished has no mark. One of an older hub has the first tables, and no `keys`.
+    let has_first = (1..Table::ALL.len()).all(|number| tables.join(number.to_string()).is_dir());
+    let is_missing = paths.len() < Table::ALL.len() || (paths.len() == Table::ALL.len() && !has_first);
+    if (is_missing && mark::read(folder).is_some()) || !tables.join("0").is_dir() {
         return Ok(Some("a folder in `keyspaces` is missing".into()));
     }
     for path in paths {

@@ -29,6 +29,12 @@ pub(super) struct Line {
     /// Milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry: Option<u64>,
+    /// What it is the value of, in a state channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// Whether it says that its key has no value any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
 }
 
 impl Line {
@@ -45,6 +51,8 @@ impl Line {
             publisher: record.publisher,
             expires: record.expires_ms,
             retry: record.retry.map(|retry| u64::try_from(retry.as_millis())).transpose()?,
+            key: record.key,
+            deleted: record.is_deleted,
         })
     }
 
@@ -57,6 +65,8 @@ impl Line {
         record.publisher = self.publisher;
         record.expires_ms = self.expires;
         record.retry = self.retry.map(Duration::from_millis);
+        record.key = self.key;
+        record.is_deleted = self.deleted;
         Ok(record)
     }
 }
