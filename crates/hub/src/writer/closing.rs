@@ -26,7 +26,8 @@ impl Writer {
             let entries = keys_with_prefix(&row.id.to_be_bytes());
             let newest = self.tiers.memory.scan(Table::ByChannel, entries, Order::Descending).next().transpose()?;
             let newest = newest.and_then(|(key, _)| position_of_key(&key)).unwrap_or_default();
-            let row = ChannelRow { floor: row.floor.max(newest), moved, ..row };
+            // Where nothing is lost the floor stays, and with it when it moved: streams that began since are owed no gap.
+            let row = if newest > row.floor { ChannelRow { floor: newest, moved, ..row } } else { row };
             self.floors.raise(row.floor, &mut batch);
             batch.put(Table::Channels, key, row.encode());
         }
@@ -35,5 +36,53 @@ impl Writer {
         self.epochs.close(&*self.tiers.durable)?;
         self.mark_head();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::channel::ChannelName;
+    use crate::clock::ManualClock;
+    use crate::draft::{Draft, Publisher};
+    use crate::event::Event;
+    use crate::pattern::Pattern;
+    use crate::rule::{Durability, HistoryLimits, Rule, Rules};
+    use crate::space::Space;
+    use crate::store::memory::MemoryStore;
+    use crate::writer::{Group, WriterParts};
+
+    #[test]
+    fn an_end_in_order_leaves_a_floor_alone_below_which_all_is_gone_already() {
+        let store = Arc::new(MemoryStore::default());
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let limits = HistoryLimits { age_max: Duration::from_secs(10), ..HistoryLimits::default() };
+        let rule = Rule::new(Pattern::new("m").unwrap()).durability(Durability::Memory).history(limits);
+        let open = || {
+            Writer::open(WriterParts {
+                space: Arc::new(Space::open(store.clone(), None, None).unwrap()),
+                store: store.clone(),
+                rules: Arc::new(Rules::new(vec![rule.clone()])),
+                clock: clock.clone(),
+                random: Box::new(|| 7),
+                window_bytes: 0,
+                channels_max: 3,
+                cursor_age_max: crate::limits::CURSOR_AGE_MAX,
+            })
+            .unwrap()
+        };
+        let mut writer = open();
+        let name = ChannelName::new("m").unwrap();
+        let draft = Draft::new(vec![name.clone()], Event::text("x"), Publisher::Anyone).unwrap();
+        let outcome = writer.append(vec![Group { drafts: vec![draft], atomic: false }]);
+        clock.advance(Duration::from_secs(11));
+        while writer.sweep() || writer.has_removals() {}
+        let before = writer.history().row(&name).unwrap().row;
+        assert_eq!(Some(before.floor), outcome[0][0].as_ref().unwrap().position);
+        writer.close().unwrap();
+        assert_eq!(open().history().row(&name).unwrap().row, before);
     }
 }
