@@ -109,9 +109,10 @@ impl ChannelRow {
         Some(row)
     }
 
-    /// The newest position that it remembers. As long as cursors may be older, so may those who ask.
+    /// The newest position that it remembers. As long as cursors may be older, so may those who ask. A stream that began
+    /// before the floor moved asks for what lies below it, however old that is.
     pub(crate) fn newest(&self) -> Position {
-        self.floor.max(self.fenced).max(self.end.map_or(Position::ORIGIN, |(position, _)| position))
+        self.floor.max(self.moved).max(self.fenced).max(self.end.map_or(Position::ORIGIN, |(position, _)| position))
     }
 
     /// What is left of it when no store has it any more: its number, which is nobody else's, and its floor.

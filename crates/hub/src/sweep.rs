@@ -156,12 +156,17 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use crate::catchup::{Catchup, Gap, GapScope};
     use crate::channel::ChannelName;
     use crate::clock::ManualClock;
     use crate::draft::{Draft, Publisher};
     use crate::event::Event;
+    use crate::follows::{Follows, Since};
     use crate::limits::DISK_RESERVE_BYTES_MIN;
-    use crate::rule::Rules;
+    use crate::notice::GapReason;
+    use crate::pattern::Pattern;
+    use crate::position::Position;
+    use crate::rule::{HistoryLimits, Rule, Rules};
     use crate::space::Space;
     use crate::store::memory::MemoryStore;
     use crate::store::{Order, Store, Table, keys_with_prefix};
@@ -194,5 +199,50 @@ mod tests {
             while writer.sweep() || writer.has_removals() {}
             assert_eq!(store.scan(Table::Log, keys_with_prefix(b""), Order::Ascending).count(), kept, "{free} free");
         }
+    }
+
+    #[test]
+    fn a_channel_is_not_forgotten_while_a_backfill_may_ask_for_old_events_that_were_removed_lately() {
+        let store = Arc::new(MemoryStore::default());
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let name = ChannelName::new("c").unwrap();
+        let limits = HistoryLimits { age_max: Duration::from_secs(1_000), ..HistoryLimits::default() };
+        let mut writer = Writer::open(WriterParts {
+            space: Arc::new(Space::open(store.clone(), None, None).unwrap()),
+            store: store.clone(),
+            rules: Arc::new(Rules::new(vec![Rule::new(Pattern::new("c").unwrap()).history(limits)])),
+            clock: clock.clone(),
+            random: Box::new(|| 7),
+            window_bytes: 0,
+            channels_max: 3,
+            cursor_age_max: Duration::from_secs(400),
+        })
+        .unwrap();
+        let history = writer.history();
+        let draft = Draft::new(vec![name.clone()], Event::text("x"), Publisher::Anyone).unwrap();
+        let outcome = writer.append(vec![Group { drafts: vec![draft], atomic: false }]);
+        let position = outcome[0][0].as_ref().unwrap().position.unwrap();
+        let mut wait = |all: &[u64]| {
+            for seconds in all {
+                clock.advance(Duration::from_secs(*seconds));
+                while writer.sweep() || writer.has_removals() {}
+            }
+        };
+        wait(&[0, 500]);
+        assert!(history.horizon.position() >= position, "the event is older than cursors may be");
+        let follows = Arc::new(Follows::new(vec![(name.clone(), Since::Start)], Vec::new()));
+        let (head, _) = history.window.head();
+        let mut catchup = Catchup::backfill(&history, follows, (head, Position::ORIGIN), Since::Start).unwrap();
+        wait(&[501, 1, 60]);
+        let page = catchup.page(&history, head).unwrap();
+        let gap = Gap {
+            scope: GapScope::Channel(name.clone()),
+            reason: GapReason::Trimmed,
+            from: Some(Position::ORIGIN),
+            to: position,
+        };
+        assert_eq!((page.gaps, page.entries.len()), (vec![gap], 0));
+        wait(&[500]);
+        assert_eq!(history.row(&name).unwrap().ids, [None, None], "in the end it is forgotten");
     }
 }
