@@ -85,9 +85,11 @@ impl Beginning {
         };
         let mut begun = Self { catchup, gaps: Vec::new(), resumed, known: true };
         let horizon = history.horizon.position();
+        // The window alone has what follows such a cursor, but not what was to be filled in before it.
+        let is_in_window = |cursor: Cursor| cursor.backfill.is_none() && cursor.position >= history.window.floor();
         if let Some(cursor) = cursor
             && cursor.position < horizon
-            && cursor.position < history.window.floor()
+            && !is_in_window(cursor)
         {
             // Of a backfill that was cut, what it had not come to yet is missing too.
             let from = cursor.backfill.map_or(cursor.position, |at| at.min(cursor.position));
@@ -139,4 +141,55 @@ fn gaps_for_all(follows: &Follows, reason: GapReason, from: Option<Position>, to
     let channels = follows.names().map(|name| GapScope::Channel(name.clone()));
     let patterns = follows.patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
     channels.chain(patterns).map(|scope| Gap { scope, reason, from, to }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::channel::ChannelName;
+    use crate::clock::ManualClock;
+    use crate::draft::{Draft, Publisher};
+    use crate::event::Event;
+    use crate::rule::Rules;
+    use crate::space::Space;
+    use crate::store::memory::MemoryStore;
+    use crate::writer::{Group, Writer, WriterParts};
+
+    #[test]
+    fn a_backfill_that_comes_back_too_late_is_told_so_also_where_the_window_begins_at_its_end() {
+        let store = Arc::new(MemoryStore::default());
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let mut writer = Writer::open(WriterParts {
+            space: Arc::new(Space::open(store.clone(), None, None).unwrap()),
+            store,
+            rules: Arc::new(Rules::default()),
+            clock: clock.clone(),
+            random: Box::new(|| 7),
+            window_bytes: 1 << 20,
+            channels_max: 3,
+            cursor_age_max: Duration::from_secs(400),
+        })
+        .unwrap();
+        let name = ChannelName::new("c").unwrap();
+        let draft = Draft::new(vec![name.clone()], Event::text("x"), Publisher::Anyone).unwrap();
+        assert!(writer.append(vec![Group { drafts: vec![draft], atomic: false }])[0][0].is_ok());
+        let history = writer.history();
+        let (head, _) = history.window.head();
+        writer.want_oldest(u64::MAX);
+        for seconds in [0, 1, 500] {
+            clock.advance(Duration::from_secs(seconds));
+            while writer.sweep() || writer.has_removals() {}
+        }
+        assert!(head >= history.window.floor() && head < history.horizon.position());
+        let follows = Arc::new(Follows::new(vec![(name, Since::Start)], Vec::new()).heard_by(None, false));
+        let gaps = |backfill| {
+            let last = LastEventId::Cursor(Cursor { position: head, random: 7, backfill });
+            let begun = Beginning::find(&history, follows.clone(), last, history.window.head().0).unwrap();
+            begun.gaps.iter().map(|gap| (gap.reason, gap.from)).collect::<Vec<_>>()
+        };
+        assert_eq!(gaps(Some(Position::ORIGIN)), [(GapReason::Expired, Some(Position::ORIGIN))]);
+        assert_eq!(gaps(None), [], "whoever had all of it lacks nothing");
+    }
 }
