@@ -1,12 +1,16 @@
 //! What a hub should have done, kept as naively as possible: a list of everything that was ever published.
 
+use std::collections::HashMap;
+
 use crate::channel::ChannelName;
+use crate::directory::index_key;
 use crate::history::{History, Source};
 use crate::position::Position;
 use crate::rule::Durability;
+use crate::store::Table;
 use crate::stream_id::StreamId;
+use crate::tier::Tier;
 use crate::user::UserName;
-use std::collections::HashMap;
 
 use super::trouble::Doubt;
 
@@ -103,6 +107,26 @@ impl Reference {
         self.crashed = false;
     }
 
+    /// The floor of a channel as stored; where the channel was forgotten, what its floor must have been. It is forgotten
+    /// only when no cursor can be older.
+    pub(super) fn floor(&self, history: &History, channel: &ChannelName) -> Position {
+        let known = history.row(channel).unwrap();
+        if known.row.moved > Position::ORIGIN {
+            return known.row.floor;
+        }
+        let is_there = |position: Position| {
+            Tier::ALL.into_iter().zip(known.ids).any(|(tier, id)| {
+                let entry = id.map(|id| history.tiers.store(tier).get(Table::ByChannel, &index_key(id, position)));
+                entry.is_some_and(|entry| entry.unwrap().is_some())
+            })
+        };
+        let horizon = history.horizon.position();
+        let of_channel = self.events().map(|(_, event)| event).filter(|event| event.channels.contains(channel));
+        let lasting = of_channel.filter(|event| !event.lost && event.expires_ms.is_none());
+        let gone = lasting.filter_map(|event| event.position).filter(|at| *at <= horizon && !is_there(*at));
+        gone.max().unwrap_or_default()
+    }
+
     /// Everything above the floors is there, nothing below them is read, and no channel is kept beyond its limits for
     /// long.
     pub(super) fn check_kept(&self, history: &History, now_ms: u64) {
@@ -110,9 +134,10 @@ impl Reference {
             self.events().flat_map(|(_, event)| &event.channels).collect();
         for channel in channels {
             let known = history.row(channel).unwrap();
-            let source = Source { ids: known.ids, above: known.row.floor };
+            let floor = self.floor(history, channel);
+            let source = Source { ids: known.ids, above: floor };
             let mut kept: Vec<Position> = Vec::new();
-            let mut at = known.row.floor;
+            let mut at = floor;
             while at < Position::LAST {
                 let run = history.merge(&[Source { above: at, ..source }], Position::LAST).unwrap();
                 kept.extend(run.entries.iter().map(|entry| entry.position));
@@ -122,7 +147,7 @@ impl Reference {
                 .events()
                 .filter(|(_, event)| event.channels.contains(channel) && !event.lost)
                 .filter(|(_, event)| event.expires_ms.is_none_or(|at| at > now_ms))
-                .filter_map(|(_, event)| event.position.filter(|position| *position > known.row.floor))
+                .filter_map(|(_, event)| event.position.filter(|position| *position > floor))
                 .collect();
             assert_eq!(kept, expected, "what is kept of {channel:?} above its floor");
         }
