@@ -136,6 +136,10 @@ pub(crate) struct Channel {
     pub(crate) fronts: [[Position; 2]; 2],
     /// What the commit in the making has to write down of it, beside its events.
     pub(crate) stale: Stale,
+    /// When it was heard of last in this run, in milliseconds since the Unix epoch; 0 where nobody knows.
+    pub(crate) heard_ms: u64,
+    /// Whether somebody will look whether it fell silent.
+    pub(crate) silence_due: bool,
 }
 
 /// What of a channel stands otherwise in memory than in the stores.
@@ -242,6 +246,8 @@ impl Directory {
             held,
             fronts: [[Position::ORIGIN; 2]; 2],
             stale: Stale::default(),
+            heard_ms: 0,
+            silence_due: false,
         })
     }
 

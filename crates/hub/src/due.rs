@@ -15,6 +15,8 @@ pub(crate) enum Due {
     Event(Position),
     /// An idempotency key that counts no longer.
     Idempotency(Vec<u8>),
+    /// A channel whose producer may have fallen silent.
+    Silence(ChannelName),
 }
 
 impl Due {
@@ -33,6 +35,10 @@ impl Due {
                 key.push(2);
                 key.extend_from_slice(of);
             }
+            Self::Silence(name) => {
+                key.push(3);
+                key.extend_from_slice(name.as_str().as_bytes());
+            }
         }
         key.into()
     }
@@ -50,6 +56,7 @@ impl Due {
             0 => Self::Channel(ChannelName::new(std::str::from_utf8(subject).ok()?).ok()?),
             1 => Self::Event(Position::from_key(subject.try_into().ok()?)),
             2 => Self::Idempotency(subject.to_vec()),
+            3 => Self::Silence(ChannelName::new(std::str::from_utf8(subject).ok()?).ok()?),
             _ => return None,
         };
         Some((u64::from_be_bytes(*at), due))
@@ -66,10 +73,11 @@ mod tests {
             Due::Idempotency(vec![1, 2]),
             Due::Channel(ChannelName::new("chat").unwrap()),
             Due::Event(Position::new(1, 9)),
+            Due::Silence(ChannelName::new("job").unwrap()),
         ];
-        let keys: Vec<_> = dues.iter().zip([5, 6, 300]).map(|(due, at)| due.key(at)).collect();
+        let keys: Vec<_> = dues.iter().zip([5, 6, 300, 301]).map(|(due, at)| due.key(at)).collect();
         assert!(keys.is_sorted());
-        for ((key, due), at) in keys.iter().zip(&dues).zip([5, 6, 300]) {
+        for ((key, due), at) in keys.iter().zip(&dues).zip([5, 6, 300, 301]) {
             assert_eq!(Due::decode(key), Some((at, due.clone())));
         }
         assert_eq!(Due::decode(b"short"), None);

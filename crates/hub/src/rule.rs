@@ -90,6 +90,9 @@ pub struct Rule {
     /// How often a stream that follows such a channel is sent something, if nothing else is sent. A stream takes the
     /// shortest of its channels' heartbeats.
     pub heartbeat: Duration,
+    /// How long a channel's producer may be silent: a channel whose last event is older ends as aborted. None where that
+    /// doesn't matter. It means nothing for `transient` channels, of which nothing is kept.
+    pub silence_max: Option<Duration>,
 }
 
 /// The default for keys of a channel: what a page can take up at once when it begins.
@@ -109,6 +112,7 @@ impl Rule {
             keys_max: KEYS_MAX,
             when_full: WhenFull::default(),
             heartbeat: HEARTBEAT,
+            silence_max: None,
         }
     }
 

@@ -45,7 +45,7 @@ impl Writer {
         // Nothing is due before this from now on, even if the clock goes back.
         self.time_ms = now_ms;
         self.window.forget_before(now_ms.saturating_sub(WINDOW_AGE_MAX.as_millis() as u64));
-        let mut commit = Commit::default();
+        let mut commit = self.empty_commit();
         if self.horizon.mark(now_ms, self.last, &*self.tiers.durable, commit.batch(Tier::Durable))? {
             commit.synced = true;
         }
@@ -103,6 +103,11 @@ impl Writer {
                         self.retention.count_row(tier);
                     }
                 }
+                Some((_, Due::Silence(name))) => match self.look_for_silence(&name, tier, now_ms, commit) {
+                    // What can't be read can't be ended.
+                    Err(error) if error.is_damage() => {}
+                    looked => looked?,
+                },
                 Some((_, Due::Channel(name))) => match self.look_at(&name, tier, now_ms, commit.batch(tier)) {
                     // Its row is damaged, so it stays as it is.
                     Err(error) if error.is_damage() => {
@@ -121,6 +126,9 @@ impl Writer {
     /// Looks at a channel whose oldest event may be too old, and has it looked at again when that may be so next.
     fn look_at(&mut self, name: &ChannelName, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<(), StoreError> {
         let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+        if channel.is_unwatched() {
+            Due::Silence(name.clone()).put(now_ms + 1, batch);
+        }
         let age_max = channel.rule.history.age_max.as_millis() as u64;
         let oldest = entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();
         let empty_ms = now_ms.saturating_add(self.horizon.age_max().as_millis() as u64 / 8);

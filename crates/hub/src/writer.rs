@@ -42,6 +42,7 @@ mod deeds;
 mod judging;
 mod keyed;
 mod parts;
+mod silence;
 
 pub(crate) use self::damaged::{LostPart, LostParts, head, lost_of, put_head};
 use self::deeds::Consent;
@@ -241,6 +242,11 @@ impl Writer {
         outcomes
     }
 
+    /// A commit to be filled, with as much room as there is.
+    pub(crate) fn empty_commit(&self) -> Commit {
+        Commit { room: self.space.room(), ..Commit::default() }
+    }
+
     /// What was removed since this was asked last.
     pub(crate) fn take_removed(&mut self) -> Removed {
         self.retention.take_removed()
@@ -265,7 +271,7 @@ impl Writer {
 
     fn try_append(&mut self, groups: Vec<Group>, outcomes: &mut Vec<Outcome>) -> Result<(), StoreError> {
         self.directory.make_room();
-        let mut commit = Commit { room: self.space.room(), ..Commit::default() };
+        let mut commit = self.empty_commit();
         for group in groups {
             outcomes.push(self.place_group(group, &mut commit)?);
         }
@@ -469,6 +475,9 @@ impl Writer {
             let [_, of_index] = &mut kept.puts;
             *of_index = batch.changes.len();
             batch.put(Table::ByChannel, index_key(row.id, position), entry.encode());
+            if let Some(at_ms) = channel.is_heard(record.time_ms) {
+                Due::Silence(name.clone()).put(at_ms, batch);
+            }
             if is_over(channel, tier) {
                 self.retention.enqueue(name, channel);
             }

@@ -131,11 +131,15 @@ impl Writer {
         commit.synced |= tier == Tier::Durable;
         let mut placed = Placed { position: None, durability, duplicate: false, fence: 0 };
         for name in &draft.channels {
-            let until_ms = self.now_ms().saturating_add(self.horizon.age_max().as_millis() as u64);
+            let now_ms = self.now_ms();
+            let until_ms = now_ms.saturating_add(self.horizon.age_max().as_millis() as u64);
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
             channel.row.fence += 1;
             channel.row.fenced = self.last;
             placed.fence = channel.row.fence;
+            if let Some(at_ms) = channel.is_heard(now_ms) {
+                Due::Silence(name.clone()).put(at_ms, commit.batch(tier));
+            }
             let tally = channel.tally(tier);
             if tally.count() == 0 {
                 // Nobody may ever publish, and then it is to be forgotten.

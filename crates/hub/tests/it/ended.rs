@@ -133,3 +133,41 @@ async fn until(hub: &Hub, is_so: impl Fn(&Hub) -> bool) {
     }
     panic!("it never came to be");
 }
+
+#[tokio::test]
+async fn a_channel_whose_producer_fell_silent_is_ended_also_after_a_restart() {
+    let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+    let silent =
+        |pattern| Rule { silence_max: Some(Duration::from_mins(1)), ..Rule::new(Pattern::new(pattern).unwrap()) };
+    let rules = vec![silent("job*"), silent("m*").durability(Durability::Memory)];
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let config = HubConfig { rules: rules.clone(), clock: clock.clone(), ..HubConfig::default() };
+        Hub::open_with(folder.path(), config).unwrap()
+    };
+    let hub = open();
+    for channel in ["job:1", "m", "news"] {
+        hub.publish(channel, "begun").await.unwrap();
+    }
+    assert_eq!(hub.producer(name("job:2")).await.unwrap().fence, 1);
+    clock.advance(Duration::from_secs(40));
+    hub.publish("job:1", "goes on").await.unwrap();
+    clock.advance(Duration::from_secs(40));
+    until(&hub, |hub| end_of(hub, "job:2").is_some() && end_of(hub, "m").is_some()).await;
+    assert_eq!(end_of(&hub, "job:2").unwrap().1, EndReason::Aborted);
+    assert_eq!(end_of(&hub, "job:1"), None, "it was heard since");
+    hub.close().await;
+
+    let hub = open();
+    clock.advance(Duration::from_secs(40));
+    until(&hub, |hub| end_of(hub, "job:1").is_some()).await;
+    assert!(is_ended(&hub.publish("job:1", "too late").await.unwrap_err()));
+    assert_eq!(end_of(&hub, "news"), None, "its rule allows any silence");
+    // Who comes back can go on.
+    hub.reopen("job:1").await.unwrap();
+    hub.publish("job:1", "again").await.unwrap();
+    clock.advance(Duration::from_mins(2));
+    until(&hub, |hub| end_of(hub, "job:1").is_some()).await;
+    assert_eq!(hub.stats().ends["aborted"], 2);
+    hub.close().await;
+}

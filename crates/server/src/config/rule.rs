@@ -37,6 +37,10 @@ pub struct RuleConfig {
     /// refused.
     #[serde(default = "keys_max")]
     pub keys_max: NonZeroU64,
+    /// How long a channel's producer may be silent. A channel whose last event is older is ended, with the reason `aborted`.
+    /// By default never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_max: Option<Span>,
 }
 
 /// How much of a channel is kept. The first limit that is reached counts.
@@ -70,6 +74,7 @@ impl RuleConfig {
             keys_max: self.keys_max.get(),
             when_full: WhenFull::Refuse,
             heartbeat: self.heartbeat.duration(),
+            silence_max: self.silence_max.map(Span::duration),
         }
     }
 }
@@ -128,9 +133,10 @@ mod tests {
     fn a_rule_has_defaults_for_all_but_its_pattern() {
         let rule: RuleConfig = toml::from_str("pattern = 'chat:*'").unwrap();
         assert_eq!(rule.rule(), Rule::new(Pattern::new("chat:*").unwrap()));
-        let text = "pattern = 'a*'\ndurability = 'memory'\noverflow = 'close'\nheartbeat = '5s'\nhistory.count_max = 7";
+        let text = "pattern = 'a*'\ndurability = 'memory'\noverflow = 'close'\nheartbeat = '5s'\nsilence_max = '1m'\nhistory.count_max = 7";
         let rule = toml::from_str::<RuleConfig>(text).unwrap().rule();
         assert_eq!((rule.durability, rule.overflow, rule.history.count_max), (Durability::Memory, Overflow::Close, 7));
+        assert_eq!(rule.silence_max, Some(std::time::Duration::from_mins(1)));
         assert_eq!(rule.history.age_max, HistoryLimits::default().age_max);
         assert!(toml::from_str::<RuleConfig>("durability = 'memory'").unwrap_err().message().contains("pattern"));
         assert!(toml::from_str::<RuleConfig>("pattern = ''").unwrap_err().message().contains("is empty"));

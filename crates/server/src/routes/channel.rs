@@ -41,6 +41,8 @@ struct RuleAnswer {
     overflow: &'static str,
     /// Seconds.
     heartbeat: f64,
+    /// Seconds.
+    silence_max: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,6 +79,7 @@ impl RuleAnswer {
                 Overflow::Conflate => "conflate",
             },
             heartbeat: rule.heartbeat.as_secs_f64(),
+            silence_max: rule.silence_max.map(|silence_max| silence_max.as_secs_f64()),
         }
     }
 }
