@@ -39,7 +39,7 @@ struct Envelope<'a> {
 }
 
 /// The name of an event that says that a key has no value any more.
-const DELETE: &str = "fanfare.delete";
+pub const DELETE: &str = "fanfare.delete";
 
 /// What a deletion says.
 #[derive(Serialize)]

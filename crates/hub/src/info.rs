@@ -21,6 +21,9 @@ pub struct ChannelInfo {
     pub channel: ChannelName,
     /// The id of its newest event that is kept.
     pub head: Option<String>,
+    /// Where the hub's log ended before anything else here was read: whoever follows the channel from this id on misses
+    /// nothing that comes after what is told here.
+    pub cursor: String,
     /// The id of the highest position that retention removed.
     pub floor: Option<String>,
     /// Events kept, expired ones included until they are swept.
@@ -55,6 +58,17 @@ pub struct HistoryPage {
     pub gap: Option<String>,
     /// What of it can't be read as its place on disk is damaged: above the one id, not above the other.
     pub damaged: Vec<(String, String)>,
+}
+
+/// Values of a channel's keys.
+#[derive(Clone, Debug)]
+pub struct KeysPage {
+    /// In the order of the keys.
+    pub entries: Vec<Arc<Entry>>,
+    /// The key after which the next page begins; none where this is the last.
+    pub next: Option<String>,
+    /// Where the hub's log ended before they were read: whoever follows the channel from this id on misses no change.
+    pub cursor: String,
 }
 
 /// Entries of a channel, where the next ones are, and what can't be read.
@@ -100,18 +114,50 @@ impl Hub {
 
     fn channel_now(&self, name: &ChannelName) -> Result<ChannelInfo, StoreError> {
         let history = self.history();
+        let (cursor, _) = history.window.head();
         let known = history.row(name)?;
         let (events, bytes, head) = history.tally(known)?;
         let id = |position: Position| history.epochs.cursor(position, None).to_text();
         Ok(ChannelInfo {
             channel: name.clone(),
             head: head.map(id),
+            cursor: id(cursor),
             floor: (known.row.floor > Position::ORIGIN).then(|| id(known.row.floor)),
             events,
             bytes,
             ended: known.row.end.map(|(position, reason)| EndInfo { id: id(position), reason }),
             streams: self.streams_of(std::slice::from_ref(name)),
             rule: self.rules().of(name),
+        })
+    }
+
+    /// Values of a channel's keys after the key `after`, at most `limit`. A channel without keys has none.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    pub fn keys_of(&self, name: &ChannelName, after: &str, limit: usize) -> Result<KeysPage, StoreError> {
+        self.patiently(|| {
+            let history = self.history();
+            let (head, _) = history.window.head();
+            let known = history.row(name)?;
+            let (entries, next) = history.values(known, after, limit.min(HISTORY_EVENTS_MAX))?;
+            Ok(KeysPage { entries, next, cursor: history.epochs.cursor(head, None).to_text() })
+        })
+    }
+
+    /// The value of one key of a channel, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    pub fn value_of(&self, name: &ChannelName, key: &str) -> Result<KeysPage, StoreError> {
+        self.patiently(|| {
+            let history = self.history();
+            let (head, _) = history.window.head();
+            let entry = history.value(history.row(name)?, key)?;
+            let cursor = history.epochs.cursor(head, None).to_text();
+            Ok(KeysPage { entries: entry.into_iter().collect(), next: None, cursor })
         })
     }
 

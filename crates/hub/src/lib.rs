@@ -87,6 +87,8 @@ mod shared_events;
 mod simulation;
 mod socket;
 mod space;
+#[cfg(test)]
+mod state_simulation;
 pub mod stats;
 pub mod store;
 pub mod stream;
@@ -118,7 +120,7 @@ pub use frame::{Data, Form};
 pub use health::Check;
 pub use histogram::{Distribution, Histogram};
 pub use hub::Hub;
-pub use info::{ChannelInfo, EndInfo, HistoryError, HistoryPage, HistoryQuery};
+pub use info::{ChannelInfo, EndInfo, HistoryError, HistoryPage, HistoryQuery, KeysPage};
 pub use notice::{ByeReason, GapReason, HelloStyle};
 pub use pattern::Pattern;
 pub use position::Position;

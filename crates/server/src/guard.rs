@@ -240,7 +240,7 @@ mod tests {
         for (method, path, status) in [
             ("GET", "/events?channel=a", 200),
             ("POST", "/channels/a", 200),
-            ("DELETE", "/channels/a", 405),
+            ("DELETE", "/stats", 405),
             ("GET", "/history?channel=", 400),
             ("POST", "/publish", 400),
         ] {

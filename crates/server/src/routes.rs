@@ -14,6 +14,7 @@ pub(crate) mod end;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod keys;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod page;
@@ -43,10 +44,14 @@ pub(crate) const API: &[Route] = &[
     route("/events", &["GET"], events::route),
     route("/subscribe", &["POST"], || post(subscribe::subscribe).fallback(only_post)),
     route("/publish", &["POST"], || post(publish::publish).fallback(only_post)),
-    route("/channels", &["GET", "POST"], || get(channels::channels).post(publish_raw::by_query).fallback(get_or_post)),
-    route("/channels/{channel}", &["GET", "POST"], || {
-        get(channel::by_path).post(publish_raw::by_path).fallback(get_or_post)
+    route("/channels", &["GET", "POST", "DELETE"], || {
+        get(channels::channels).post(publish_raw::by_query).delete(keys::delete_by_query).fallback(get_post_or_delete)
     }),
+    route("/channels/{channel}", &["GET", "POST", "DELETE"], || {
+        get(channel::by_path).post(publish_raw::by_path).delete(keys::delete_by_path).fallback(get_post_or_delete)
+    }),
+    route("/channels/{channel}/keys", &["GET"], || get(keys::by_path).fallback(only_get)),
+    route("/keys", &["GET"], || get(keys::by_query).fallback(only_get)),
     route("/channels/{channel}/end", &["POST"], || post(end::end).fallback(only_post)),
     route("/channels/{channel}/reopen", &["POST"], || post(end::reopen).fallback(only_post)),
     route("/channels/{channel}/producer", &["POST"], || post(producer::producer).fallback(only_post)),
@@ -92,8 +97,9 @@ async fn only_post() -> ApiError {
     ApiError::method_not_allowed("POST", "this path takes POST only")
 }
 
-async fn get_or_post() -> ApiError {
-    ApiError::method_not_allowed("GET, HEAD, POST", "this path is read with GET and published to with POST")
+async fn get_post_or_delete() -> ApiError {
+    let detail = "this path is read with GET and published to with POST; DELETE deletes a key";
+    ApiError::method_not_allowed("GET, HEAD, POST, DELETE", detail)
 }
 
 async fn nowhere(uri: Uri) -> ApiError {

@@ -1,11 +1,15 @@
 //! What is asked about channels, beside their events.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::{History, Known, index_range};
 use crate::channel::ChannelName;
 use crate::directory::{IndexEntry, Kind, position_of_key};
-use crate::keys::Held;
+use crate::entry::Entry;
+use crate::keys::{Held, KeyRow};
+use crate::limits::HISTORY_BYTES_MAX;
 use crate::position::Position;
 use crate::store::{Order, StoreError, Table, keys_with_prefix};
 use crate::tier::Tier;
@@ -73,5 +77,63 @@ impl History {
             }
         }
         Ok(names.into_iter().take(limit).collect())
+    }
+
+    /// Values of a channel's keys after one of them, in the order of the keys, at most `limit`; and the last key looked at,
+    /// where there may be more.
+    pub(crate) fn values(
+        &self,
+        known: Known,
+        after: &str,
+        limit: usize,
+    ) -> Result<(Vec<Arc<Entry>>, Option<String>), StoreError> {
+        let mut rows: BTreeMap<String, (KeyRow, Tier)> = BTreeMap::new();
+        for (tier, id) in Tier::ALL.into_iter().zip(known.ids) {
+            let Some(id) = id else { continue };
+            let range = (Bound::Excluded(KeyRow::key(id, after)), keys_with_prefix(&id.to_be_bytes()).1);
+            let mut left = limit.saturating_add(1);
+            for pair in self.tiers.scan(tier, Table::Keys, range, Order::Ascending) {
+                let (key, value) = pair?;
+                let key = key.get(8..).and_then(|key| std::str::from_utf8(key).ok());
+                let Some((key, row)) = key.zip(KeyRow::decode(&value)).filter(|(_, row)| !row.is_deleted) else {
+                    continue;
+                };
+                if rows.get(key).is_none_or(|(other, _)| other.position < row.position) {
+                    rows.insert(key.to_owned(), (row, tier));
+                }
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        let mut page = self.page();
+        let (mut last, mut looked_at) = (None, 0);
+        for (key, (row, tier)) in rows {
+            if looked_at == limit || page.bytes >= HISTORY_BYTES_MAX {
+                return Ok((page.finish(row.position)?.entries, last));
+            }
+            page.push(row.position, tier)?;
+            looked_at += 1;
+            last = Some(key);
+        }
+        Ok((page.finish(Position::LAST)?.entries, None))
+    }
+
+    /// The value of one key.
+    pub(crate) fn value(&self, known: Known, key: &str) -> Result<Option<Arc<Entry>>, StoreError> {
+        let mut found: Option<(KeyRow, Tier)> = None;
+        for (tier, id) in Tier::ALL.into_iter().zip(known.ids) {
+            let Some(id) = id else { continue };
+            if let Some(row) = KeyRow::read(self.tiers.store(tier), &self.tiers.damage, id, key)?
+                && found.is_none_or(|(other, _)| other.position < row.position)
+            {
+                found = Some((row, tier));
+            }
+        }
+        let Some((row, tier)) = found.filter(|(row, _)| !row.is_deleted) else { return Ok(None) };
+        let mut page = self.page();
+        page.push(row.position, tier)?;
+        Ok(page.finish(row.position)?.entries.pop())
     }
 }

@@ -121,6 +121,22 @@ fn listening() -> Vec<Operation> {
     ]
 }
 
+fn required(mut parameter: Value) -> Value {
+    if let Some(parameter) = parameter.as_object_mut() {
+        parameter.insert("required".into(), true.into());
+    }
+    parameter
+}
+
+fn channel_of_key() -> Value {
+    required(parameter("query", "channel", channel_name(), "The channel's name."))
+}
+
+fn key_of_event() -> Value {
+    let schema = json!({"type": "string", "minLength": 1, "maxLength": fanfare_hub::limits::KEY_BYTES_MAX});
+    parameter("query", "key", schema, "The event's key, in a state channel.")
+}
+
 fn fence() -> Value {
     let schema = json!({"type": "integer", "minimum": 1});
     parameter("query", "fence", schema, "Which producer of the channel this is, where it has one.")
@@ -130,6 +146,7 @@ fn publishing() -> Vec<Operation> {
     let key = || header("Idempotency-Key", "Makes a second try harmless.");
     let options = || {
         vec![
+            key_of_event(),
             parameter("query", "event", event_name(), "The event's name."),
             parameter(
                 "query",
@@ -157,6 +174,16 @@ fn publishing() -> Vec<Operation> {
         answer: (JSON, reference("Receipt")),
         codes: [&OF_EVENTS[..], &OF_BODIES].concat(),
     };
+    let delete = |path, id, channel| Operation {
+        path,
+        method: "delete",
+        id,
+        summary: "Deletes a key of a state channel.",
+        parameters: vec![channel, required(key_of_event()), fence(), key()],
+        body: vec![],
+        answer: (JSON, reference("Receipt")),
+        codes: [&OF_EVENTS[..], &[Code::NotUtf8]].concat(),
+    };
     let channels = repeated("channel", "The event's channels, the first being the canonical one. At least one.");
     vec![
         Operation {
@@ -169,6 +196,8 @@ fn publishing() -> Vec<Operation> {
             answer: (JSON, json!({"anyOf": [reference("Receipt"), reference("Results")]})),
             codes: [&OF_EVENTS[..], &OF_BODIES, &[Code::TooManyChannels]].concat(),
         },
+        delete("/channels/{channel}", "deleteKey", channel_path()),
+        delete("/channels", "deleteKeyOf", channel_of_key()),
         raw("/channels/{channel}", "publishTo", "Publishes the body to a channel.", channel_path()),
         raw("/channels", "publishToAll", "Publishes the body to the channels that the query names.", channels),
     ]
@@ -219,6 +248,13 @@ fn reading() -> Vec<Operation> {
     if let Some(channel) = channel.as_object_mut() {
         channel.insert("required".into(), true.into());
     }
+    let of_keys =
+        |operation: Operation| Operation { codes: [&operation.codes[..], &[Code::UnknownKey]].concat(), ..operation };
+    let keys = || reference("Keys");
+    let of_values = |channel| {
+        let after = query("after", "The `next` of the page before.");
+        vec![channel, key_of_event(), after, limit(fanfare_hub::limits::HISTORY_EVENTS_MAX)]
+    };
     let listing = vec![
         query("channel", "One channel, whose state is the answer; not with the others."),
         query("prefix", "What the names begin with."),
@@ -236,6 +272,14 @@ fn reading() -> Vec<Operation> {
             vec![channel_path()],
             reference("Channel"),
         ),
+        of_keys(get(
+            "/channels/{channel}/keys",
+            "keys",
+            "Values of a state channel.",
+            of_values(channel_path()),
+            keys(),
+        )),
+        of_keys(get("/keys", "keysOf", "Values of a state channel.", of_values(channel_of_key()), keys())),
         of_history(get("/channels/{channel}/history", "history", "A page of history.", by_path, reference("Page"))),
         of_history(get("/history", "historyOf", "A page of history.", by_query, reference("Page"))),
     ]

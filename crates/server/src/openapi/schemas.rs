@@ -72,17 +72,23 @@ pub(super) fn all() -> Value {
         })),
         "Subscribe": subscribe(),
         "Channel": channel(),
+        "Keys": object(json!({
+            "channel": text("The channel that was asked for."),
+            "values": {"type": "array", "items": reference("Event")},
+            "next": id("What to give as `after`; null on the last page."),
+            "cursor": text("The id of the log's end before the values were read."),
+        })),
         "Channels": object(json!({
             "channels": {"type": "array", "items": {"type": "string"}},
             "next": {"type": ["string", "null"], "description": "What to give as `after`; null on the last page."},
         })),
-        "Event": object(json!({
+        "Event": with(object(json!({
             "channel": text("The channel that was asked for."),
             "event": {"type": ["string", "null"], "description": "The event's name."},
             "data": {"description": "JSON where the publisher said so, otherwise a string."},
             "id": id("The event's id."),
             "time": whole("Milliseconds since 1970, by the hub's clock."),
-        })),
+        })), "key", text("The event's key, in a state channel.")),
         "Page": page(),
         "Stats": {"type": "object", "description": "What the hub is and has done; members are added."},
         "Live": object(json!({"status": {"const": "live"}})),
@@ -132,6 +138,8 @@ fn event() -> Value {
         "retry": whole("A reconnection time for browsers, in milliseconds."),
         "ttl": {"type": ["number", "string"], "description": "How long it is worth delivering: seconds, or `5m`."},
         "idempotency_key": {"type": "string", "minLength": 1, "description": "Makes a second try harmless."},
+        "key": {"type": "string", "minLength": 1, "description": "What it is the value of, in a state channel."},
+        "delete": {"type": "boolean", "description": "Whether the key is deleted; then there is no `data`."},
         "fence": {"type": "integer", "minimum": 1, "description": "Which producer of the channel this is."},
         "except": except(),
     }))
@@ -208,6 +216,7 @@ fn channel() -> Value {
     object(json!({
         "channel": text("Its name."),
         "head": id("The id of the newest event that is kept."),
+        "cursor": text("The id of the log's end: to follow from there misses nothing that comes after this."),
         "floor": id("The id up to which retention removed events."),
         "events": whole("Events kept, expired ones included until they are swept."),
         "bytes": whole("Bytes kept."),

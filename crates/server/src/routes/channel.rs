@@ -17,6 +17,8 @@ pub(crate) struct Answer {
     channel: String,
     /// The id of the newest event kept.
     head: Option<String>,
+    /// The id of the log's end; to follow from there misses nothing.
+    cursor: String,
     /// The id up to which retention removed events.
     floor: Option<String>,
     events: u64,
@@ -55,10 +57,10 @@ struct HistoryAnswer {
 
 impl From<ChannelInfo> for Answer {
     fn from(info: ChannelInfo) -> Self {
-        let ChannelInfo { channel, head, floor, events, bytes, ended, streams, rule } = info;
+        let ChannelInfo { channel, head, cursor, floor, events, bytes, ended, streams, rule } = info;
         let ended = ended.map(|EndInfo { id, reason }| EndAnswer { id, reason });
         let rule = RuleAnswer::of(&rule);
-        Self { channel: channel.to_string(), head, floor, events, bytes, ended, streams, rule }
+        Self { channel: channel.to_string(), head, cursor, floor, events, bytes, ended, streams, rule }
     }
 }
 

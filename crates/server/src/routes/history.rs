@@ -3,6 +3,8 @@
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
+use fanfare_hub::entry::Entry;
+use fanfare_hub::frame::DELETE;
 use fanfare_hub::limits::HISTORY_EVENTS_MAX;
 use fanfare_hub::{ChannelName, Data, HistoryError, HistoryPage, HistoryQuery, Order, Since};
 use serde::Serialize;
@@ -37,13 +39,30 @@ struct Damaged<'a> {
 
 /// An event, as in the envelope of `as=json`.
 #[derive(Debug, Serialize)]
-struct EventOf<'a> {
+pub(super) struct EventOf<'a> {
     channel: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
     event: Option<&'a str>,
     data: Text<'a>,
     id: Option<String>,
     /// Milliseconds since the Unix epoch.
     time: u64,
+}
+
+impl<'a> EventOf<'a> {
+    /// An event of a channel, with its data as text.
+    pub(super) fn of(entry: &'a Entry, channel: &'a str, text: &'a str) -> Self {
+        let record = &entry.record;
+        Self {
+            channel,
+            key: record.key.as_deref(),
+            event: if record.is_deleted { Some(DELETE) } else { record.name.as_deref() },
+            data: Text(text, record.is_json()),
+            id: entry.id().map(|id| id.to_text()),
+            time: record.time_ms,
+        }
+    }
 }
 
 /// An event's data: borrowed text, written as JSON or as a string.
@@ -101,13 +120,7 @@ fn asked(query: &Query) -> Result<HistoryQuery, ApiError> {
 
 fn answer(channel: &str, page: &HistoryPage) -> Response {
     let texts: Vec<_> = page.entries.iter().map(|entry| String::from_utf8_lossy(&entry.record.data)).collect();
-    let events = page.entries.iter().zip(&texts).map(|(entry, text)| EventOf {
-        channel,
-        event: entry.record.name.as_deref(),
-        data: Text(text, entry.record.is_json()),
-        id: entry.id().map(|id| id.to_text()),
-        time: entry.record.time_ms,
-    });
+    let events = page.entries.iter().zip(&texts).map(|(entry, text)| EventOf::of(entry, channel, text));
     let (next, gap) = (page.next.as_deref(), page.gap.as_deref());
     let damaged = page.damaged.iter().map(|(from, to)| Damaged { from, to }).collect();
     Json(Page { channel, events: events.collect(), next, gap, damaged }).into_response()

@@ -42,6 +42,11 @@ struct Item<'a> {
     idempotency_key: Option<String>,
     ttl: Option<Ttl>,
     fence: Option<u64>,
+    /// What it is the value of.
+    key: Option<String>,
+    /// Whether the key is deleted.
+    #[serde(default)]
+    delete: bool,
 }
 
 /// Seconds, or a text such as `5m`.
@@ -149,8 +154,17 @@ fn draft(door: &Door, item: Item<'_>) -> Result<Draft, ApiError> {
         (Some(_), Some(_), _) => return Err(ApiError::malformed("`channel` and `channels` are both given; give one")),
         (_, _, Some(_)) => return Err(ApiError::malformed("`to` is given beside `channel` or `channels`; give one")),
     };
-    let data = item.data.ok_or_else(|| ApiError::malformed("`data` is missing; it takes any JSON, or a string"))?;
-    let mut event = payload(data)?;
+    let mut event = match (item.key, item.delete, item.data) {
+        (Some(key), true, None) if item.event.is_none() && item.ttl.is_none() => Event::deletion(key),
+        (_, true, _) => {
+            return Err(ApiError::malformed("`delete` goes with `key`, and with neither `data`, `event` nor `ttl`"));
+        }
+        (_, false, None) => {
+            return Err(ApiError::malformed("`data` is missing; it takes any JSON, or a string"));
+        }
+        (Some(key), false, Some(data)) => payload(data)?.keyed(key),
+        (None, false, Some(data)) => payload(data)?,
+    };
     if let Some(name) = item.event {
         event = event.named(name);
     }

@@ -30,7 +30,7 @@ pub(crate) async fn by_path(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["event", "retry", "ttl", "fence"])?;
+    let query = Query::parse(query.as_deref(), &["key", "event", "retry", "ttl", "fence"])?;
     publish(&door, vec![channel], &query, &headers, body).await
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn by_query(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["channel", "event", "retry", "ttl", "fence"])?;
+    let query = Query::parse(query.as_deref(), &["channel", "key", "event", "retry", "ttl", "fence"])?;
     let channels: Vec<ChannelName> = query.all("channel").map(channel).collect::<Result<_, _>>()?;
     if channels.is_empty() {
         let detail = "no channel is named; publish with `POST /channels/{channel}` or `POST /channels?channel=…`";
@@ -63,6 +63,9 @@ async fn publish(
     let mut event = Event::text(data);
     if let Some(content_type) = content_type {
         event = event.typed(content_type);
+    }
+    if let Some(key) = query.one("key")? {
+        event = event.keyed(key);
     }
     if let Some(name) = query.one("event")? {
         event = event.named(name);
