@@ -38,6 +38,8 @@ pub struct Entry {
     lineage: Option<Arc<Lineage>>,
     /// Whether streams that are behind do without it once its key has a later value.
     is_conflated: bool,
+    /// How long live streams may gather it, in milliseconds; 0 for not at all.
+    pub(crate) flush_ms: u32,
     /// Per [`Form`], as the first of its channels.
     frames: [OnceLock<Frame>; 2],
     /// Per [`Form`] and channel after the first, for streams that follow the event by that channel only.
@@ -48,13 +50,20 @@ impl Entry {
     /// An entry whose wire forms are yet to be encoded.
     pub(crate) fn new(position: Position, random: u32, durability: Durability, record: Record) -> Self {
         let (frames, others) = Default::default();
-        let (except_stream, lineage) = (None, None);
-        Self { position, random, durability, record, except_stream, lineage, is_conflated: false, frames, others }
+        let (except_stream, lineage, flush_ms, is_conflated) = (None, None, 0, false);
+        Self { position, random, durability, record, except_stream, lineage, is_conflated, flush_ms, frames, others }
     }
 
     /// The same entry, but not for this stream.
     pub(crate) fn except(mut self, stream: Option<StreamId>) -> Self {
         self.except_stream = stream.map(Box::new);
+        self
+    }
+
+    /// The same entry, which live streams may gather for so long.
+    pub(crate) fn flushed_after(mut self, flush_ms: u32) -> Self {
+        // Whoever hears of an end may have nothing more to wait for.
+        self.flush_ms = if self.is_end() { 0 } else { flush_ms };
         self
     }
 
@@ -68,12 +77,13 @@ impl Entry {
         follows.is_for(&self.record) && self.except_stream.as_deref() != Some(&stream)
     }
 
-    /// Whether it is for the same streams as another one, whatever those may be.
+    /// Whether it is for the same streams as another one, whatever those may be, and as urgent.
     pub(crate) fn is_for_the_same(&self, other: &Self) -> bool {
         self.record.channels == other.record.channels
             && self.record.except_user == other.record.except_user
             && self.except_stream == other.except_stream
             && self.is_withdrawn() == other.is_withdrawn()
+            && self.flush_ms == other.flush_ms
     }
 
     /// The same, as a value that hears what comes after it. `is_conflated`: streams that are behind do without it then.

@@ -128,6 +128,13 @@ pub const HISTORY_EVENTS_MAX: usize = 1_000;
 /// Bytes of data after which an answer of the history endpoint takes up no further page of the store (4 MiB).
 pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Longest flush interval of a rule: what a page shows may be that old without anybody noticing, and what is gathered
+/// meanwhile is held in memory.
+pub const FLUSH_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes, about, that a stream gathers before they are sent ahead of time (64 KiB): as much as a stream is given in one write.
+pub const GATHERED_BYTES_MAX: usize = in_tests(1_000, 64 * 1024);
+
 /// Entries that a shard takes from the window in one pass: what one stream gets at most in one write.
 pub const PASS_ENTRIES_MAX: usize = in_tests(4, 256);
 

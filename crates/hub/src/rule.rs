@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::channel::ChannelName;
+use crate::limits::FLUSH_MAX;
 use crate::pattern::Pattern;
 
 /// How safe an acknowledged event is. A stronger class compares as greater.
@@ -93,6 +94,9 @@ pub struct Rule {
     /// How long a channel's producer may be silent: a channel whose last event is older ends as aborted. None where that
     /// doesn't matter. It means nothing for `transient` channels, of which nothing is kept.
     pub silence_max: Option<Duration>,
+    /// For how long a live stream gathers events of such channels, to be sent them in one write; zero: each at once. At most
+    /// [`FLUSH_MAX`].
+    pub flush: Duration,
 }
 
 /// The default for keys of a channel: what a page can take up at once when it begins.
@@ -113,6 +117,7 @@ impl Rule {
             when_full: WhenFull::default(),
             heartbeat: HEARTBEAT,
             silence_max: None,
+            flush: Duration::ZERO,
         }
     }
 
@@ -126,6 +131,11 @@ impl Rule {
     pub fn history(mut self, history: HistoryLimits) -> Self {
         self.history = history;
         self
+    }
+
+    /// For how long live streams gather, in milliseconds.
+    pub(crate) fn flush_ms(&self) -> u32 {
+        self.flush.min(FLUSH_MAX).as_millis() as u32
     }
 
     /// The same rule with this overflow.

@@ -33,6 +33,7 @@ use crate::witness::Look;
 mod closing;
 mod deadlines;
 mod ended;
+mod gather;
 mod give_way;
 pub(crate) mod inbox;
 mod pass;
@@ -43,8 +44,9 @@ mod slow;
 mod streams;
 pub(crate) mod thread;
 
+use self::gather::Gathering;
 use self::give_way::GiveWay;
-use self::pass::{NO_RUN, Pass};
+use self::pass::{NO_RUN, Pass, Passed};
 use self::progress::Progress;
 pub(crate) use self::settings::ShardSettings;
 use self::streams::{Gone, Stream, Streams, place};
@@ -130,6 +132,7 @@ pub(crate) struct Shard {
     /// Streams that can be sent more and wait for their turn.
     queue: VecDeque<StreamKey>,
     pass: Pass,
+    gathering: Gathering,
     give_way: GiveWay,
     portion: Portion,
     /// Whether the hub stops: what is opened now ends at once.
@@ -167,6 +170,7 @@ impl Shard {
             wheel: Wheel::new(now),
             queue: VecDeque::new(),
             pass: Pass::default(),
+            gathering: Gathering::default(),
             give_way: GiveWay::default(),
             portion: Portion::default(),
             drained: false,
@@ -206,7 +210,7 @@ impl Shard {
 
     /// When the next deadline may be.
     pub(crate) fn next_deadline(&self) -> Duration {
-        self.wheel.next()
+        self.gathering.next().map_or(self.wheel.next(), |next| next.min(self.wheel.next()))
     }
 
     /// The stream at a place, as its socket's events name it.
@@ -315,6 +319,10 @@ impl Shard {
 
     /// Sends a stream what it is to get next, as far as its outlet has room, but not for so long that others wait.
     fn pump(&mut self, key: StreamKey, now: Duration) {
+        if let Some(stream) = self.streams.get_mut(key) {
+            // It goes on from its own place.
+            stream.gathered = None;
+        }
         if self.try_pump(key, now).is_err() {
             self.close(key, CloseReason::Left);
         }
@@ -390,26 +398,16 @@ impl Shard {
             self.log.position = self.log.position.max(last.position);
         }
         let touched = self.pass.take_touched(&mut self.streams);
+        let passed = Passed { entries: &entries, slot, position };
         let mut together = NO_RUN;
         let mut gone = Vec::new();
         for key in &touched {
-            self.give_way.wrote();
-            let Some(stream) = self.streams.get_mut(*key) else { continue };
-            let run = std::mem::replace(&mut stream.run, NO_RUN);
-            if run != together {
-                self.pass.put_together(run, &entries, slot, position, &mut self.portion);
-                together = run;
-            }
-            match stream.send(&self.portion, now) {
-                Ok(true) => stream.subscription.was_sent(&self.portion),
-                Ok(false) => {
-                    bump(&self.counters.fell_behind);
-                    stream.count_behind(&self.counters, true);
-                }
-                Err(Gone) => gone.push(*key),
+            if self.deliver(*key, &passed, &mut together, now).is_err() {
+                gone.push(*key);
             }
         }
         self.pass.end(touched);
+        self.gathering.end_pass();
         self.progress.stands(self.log.slot);
         if entries.iter().any(|entry| entry.is_end()) {
             self.hear_ends(&entries);
@@ -451,6 +449,9 @@ impl Shard {
                 self.jobs.push(stream.job(Work::Page(catchup)));
                 stream.count_behind(&self.counters, true);
                 streams += 1;
+            } else if stream.gathered.take().is_some() {
+                // It goes on from its own place, and nobody else would have it do so.
+                stream.queue_up(&mut self.queue);
             }
         }
         if streams > 0 {
@@ -471,6 +472,8 @@ impl Shard {
             let rest = stream.rest_len();
             assert!(rest <= 300 * own_words, "{rest} bytes wait for one stream");
             assert!(!stream.subscription.is_live() || stream.is_clear(), "what is live waits for nothing");
+            let gathers = stream.gathered.is_some();
+            assert!(!gathers || (stream.is_clear() && !stream.subscription.is_live() && !stream.queued));
         }
     }
 }

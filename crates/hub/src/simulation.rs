@@ -37,7 +37,8 @@ use client::Client;
 use reference::{Except, Reference};
 use trouble::{Doubt, Failed};
 
-const CHANNELS: [&str; 12] = ["a", "b", "m1", "m2", "t1", "r:1", "r:2", "r:3", "r:4", "o1", "x:1", "x:2"];
+const CHANNELS: [&str; 15] =
+    ["a", "b", "m1", "m2", "t1", "r:1", "r:2", "r:3", "r:4", "o1", "x:1", "x:2", "f1", "f2", "tf"];
 
 /// Users of some of the clients, and those that some events are not for.
 const USERS: [&str; 2] = ["ada", "bob"];
@@ -56,6 +57,9 @@ fn rules() -> Arc<Rules> {
         })
     };
     Arc::new(Rules::new(vec![
+        Rule { flush: Duration::from_secs(1), ..rule("tf", Durability::Transient, 6, 10_000) },
+        Rule { flush: Duration::from_secs(5), ..rule("f1", Durability::Durable, 100, 10_000) },
+        Rule { flush: Duration::from_millis(200), ..rule("f2", Durability::Memory, 100, 10_000) },
         rule("m*", Durability::Memory, 6, 10_000),
         rule("t*", Durability::Transient, 6, 10_000),
         rule("r:*", Durability::Durable, 4, 10_000),
@@ -168,6 +172,7 @@ impl World {
                 let now = self.clock.elapsed();
                 self.shards[which].pass(now);
                 self.shards[which].turn(now);
+                self.shards[which].flush(now);
             }
             40..60 => self.read_one(),
             60..80 => self.network(),
@@ -397,6 +402,7 @@ impl World {
                     shard.pass(now);
                     shard.turn(now);
                 }
+                shard.flush(Duration::MAX);
             }
             self.gather_jobs();
             let idle = self.jobs.is_empty();

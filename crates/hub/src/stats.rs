@@ -106,6 +106,7 @@ pub(crate) struct Counters {
     pub(crate) pages: AtomicU64,
     pub(crate) page_bytes: AtomicU64,
     pub(crate) fell_behind: AtomicU64,
+    pub(crate) flushed: AtomicU64,
     pub(crate) distributions: Distributions,
 }
 
@@ -262,6 +263,8 @@ pub struct Stats {
     pub streams_closed: BTreeMap<&'static str, u64>,
     /// How often a stream was not taken up by its reader and fell behind.
     pub fell_behind: u64,
+    /// How often a stream was sent what it had gathered for a flush interval.
+    pub flushed: u64,
     /// Gaps told, by reason.
     pub gaps: BTreeMap<&'static str, u64>,
     /// Events published since the start, by durability.
@@ -356,6 +359,7 @@ impl Counters {
             streams_refused_over: read(&self.refused_over),
             streams_closed: CloseReason::ALL.iter().map(|r| r.as_str()).zip(self.closed.iter().map(read)).collect(),
             fell_behind: read(&self.fell_behind),
+            flushed: read(&self.flushed),
             gaps: GapReason::ALL.iter().map(|r| r.as_str()).zip(self.gaps.iter().map(read)).collect(),
             published: durabilities.iter().map(|d| d.as_str()).zip(self.published.iter().map(read)).collect(),
             duplicates: read(&self.duplicates),

@@ -408,9 +408,14 @@ impl Subscription {
         slot >= self.opened
     }
 
-    /// A live stream was sent the frames of a portion.
-    pub(crate) fn was_sent(&mut self, portion: &Portion) {
+    /// A live stream was sent the frames of a portion, all that it gets up to where its shard is: up to `position`. Where it
+    /// gathered them, its place was before them until now.
+    pub(crate) fn was_sent(&mut self, portion: &Portion, position: Position) {
         self.told = portion.told().unwrap_or(self.told);
+        if !self.is_live() {
+            self.place = Place::Live;
+            self.sent = self.sent.max(position);
+        }
     }
 
     /// The shard itself fell out of the window: a live stream goes on from history, from `position` on.

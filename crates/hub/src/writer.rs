@@ -419,7 +419,7 @@ impl Writer {
             pending.remember(key, published, batch);
         }
         let deed = draft.deed;
-        let except_stream = draft.except_stream;
+        let (except_stream, flush_ms) = (draft.except_stream, self.flush_ms(&draft)?);
         let mut record = Record::of(draft, now_ms);
         if record.is_deleted {
             // Once nobody can come back from before it, nobody needs to know.
@@ -436,7 +436,7 @@ impl Writer {
         self.last_event = position.unwrap_or(self.last_event);
         let is_conflated = self.is_conflated(&record);
         let entry = Entry::new(self.last_event, self.random, durability, record).except(except_stream);
-        commit.entries.push(Arc::new(entry.with_lineage(lineage, is_conflated)));
+        commit.entries.push(Arc::new(entry.with_lineage(lineage, is_conflated).flushed_after(flush_ms)));
         Ok(Ok(Placed { position, durability, duplicate: false, fence: 0 }))
     }
 

@@ -31,6 +31,7 @@ impl Shard {
         let (shortest, longest) = if bye == ByeReason::Age { self.settings.retry } else { self.settings.bye_retry };
         // Who leaves early has the longer to wait until there is a hub again.
         let retry = shortest + longest.saturating_sub(shortest).mul_f64((self.random)()) + self.drain.1;
+        self.flush_last(key);
         let view = self.log.view();
         // A stream whose outlet is full ends without a bye: it must not be sent out of turn.
         if let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.is_clear()) {

@@ -15,8 +15,9 @@ use crate::frame::Form;
 use crate::index::{Index, StreamKey};
 use crate::portion::{Mark, Portion};
 use crate::position::Position;
+use std::time::Duration;
 
-use super::streams::Streams;
+use super::streams::{Stream, Streams};
 
 /// A run within its pass.
 pub(super) type RunKey = u32;
@@ -35,6 +36,43 @@ struct Run {
     /// The place, in the entries' records, of the channel by which they are followed.
     channel: usize,
     form: Form,
+    /// How long all of it may be gathered, in milliseconds; 0 where some of it leaves at once.
+    flush_ms: u32,
+}
+
+/// What is passed over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed<'a> {
+    pub(super) entries: &'a [Arc<Entry>],
+    /// The slot of the first of them.
+    pub(super) slot: u64,
+    /// The position of what came before.
+    pub(super) position: Position,
+}
+
+/// An entry as some streams get it.
+#[derive(Debug)]
+pub(super) struct Framed {
+    entry: Arc<Entry>,
+    channel: usize,
+    form: Form,
+    mark: Mark,
+}
+
+impl Framed {
+    /// Adds its frame, unless nobody gets it any more.
+    pub(super) fn push(&self, portion: &mut Portion) {
+        if self.entry.is_withdrawn() {
+            return;
+        }
+        let frame = self.entry.frame(self.form, self.channel);
+        portion.push_frame(&frame.bytes, self.mark, self.entry.id().is_some());
+    }
+
+    /// About how many bytes its frame has.
+    pub(super) fn weight(&self) -> usize {
+        self.entry.record.data.len() + 128
+    }
 }
 
 /// A pass under way. Kept between passes for its memory.
@@ -72,7 +110,7 @@ impl Pass {
                         continue;
                     }
                     // What follows several of the event's channels gets it once.
-                    if !stream.subscription.is_live()
+                    if !(stream.subscription.is_live() || stream.gathered.is_some())
                         || std::mem::replace(&mut stream.offered, group_slot + 1) > group_slot
                     {
                         continue;
@@ -80,11 +118,11 @@ impl Pass {
                     let before = stream.run;
                     let form = stream.subscription.form();
                     if stream.subscription.was_there(group_slot) {
-                        stream.run = self.step(stream.run, &range, channel, form);
+                        stream.run = self.step(stream.run, &range, channel, form, first.flush_ms);
                     } else {
                         for (at, entry) in range.clone().zip(group) {
                             if entry.id().is_some() || stream.subscription.was_there(slot + at as u64) {
-                                stream.run = self.new_run(stream.run, at..at + 1, channel, form);
+                                stream.run = self.new_run(stream.run, at..at + 1, channel, form, first.flush_ms);
                             }
                         }
                     }
@@ -97,42 +135,64 @@ impl Pass {
     }
 
     /// The run of streams that have `from` and get the whole group.
-    fn step(&mut self, from: RunKey, entries: &Range<usize>, channel: usize, form: Form) -> RunKey {
+    fn step(&mut self, from: RunKey, entries: &Range<usize>, channel: usize, form: Form, flush_ms: u32) -> RunKey {
         let step = u64::from(from) << 32 | (channel as u64) << 1 | u64::from(form == Form::Json);
         if let Some((_, run)) = self.last_step.filter(|(last, _)| *last == step) {
             return run;
         }
         let run = match self.steps.get(&step).copied() {
             Some(run) => run,
-            None => self.new_run(from, entries.clone(), channel, form),
+            None => self.new_run(from, entries.clone(), channel, form, flush_ms),
         };
         self.steps.insert(step, run);
         self.last_step = Some((step, run));
         run
     }
 
-    fn new_run(&mut self, from: RunKey, entries: Range<usize>, channel: usize, form: Form) -> RunKey {
-        self.runs.push(Run { from, entries, channel, form });
+    fn new_run(&mut self, from: RunKey, entries: Range<usize>, channel: usize, form: Form, flush_ms: u32) -> RunKey {
+        let flush_ms = self.runs.get(from as usize).map_or(flush_ms, |before| before.flush_ms.min(flush_ms));
+        self.runs.push(Run { from, entries, channel, form, flush_ms });
         (self.runs.len() - 1) as RunKey
     }
 
-    /// The streams that get something, those of one run behind each other.
+    /// How long a run may be gathered, if at all.
+    pub(super) fn flush_of(&self, run: RunKey) -> Option<Duration> {
+        let flush_ms = self.runs.get(run as usize)?.flush_ms;
+        (flush_ms > 0).then(|| Duration::from_millis(flush_ms.into()))
+    }
+
+    /// The streams that get something, those of one run behind each other, and among them those that gathered the same.
     pub(super) fn take_touched(&mut self, streams: &mut Streams) -> Vec<StreamKey> {
         let mut touched = std::mem::take(&mut self.touched);
-        touched.sort_by_cached_key(|key| streams.get_mut(*key).map_or(NO_RUN, |stream| stream.run));
+        if self.runs.iter().any(|run| run.flush_ms > 0) {
+            let number = |stream: &Stream| stream.gathered.as_ref().map_or(0, |gathered| gathered.number());
+            let of = |key: &StreamKey| streams.get_mut(*key).map(|stream| (stream.run, number(stream)));
+            touched.sort_by_cached_key(of);
+        } else {
+            touched.sort_by_cached_key(|key| streams.get_mut(*key).map_or(NO_RUN, |stream| stream.run));
+        }
         touched
     }
 
-    /// Puts a run's bytes together, of entries of which the first is at `slot`; `position` is that of what came before.
-    pub(super) fn put_together(
-        &mut self,
-        run: RunKey,
-        entries: &[Arc<Entry>],
-        slot: u64,
-        position: Position,
-        portion: &mut Portion,
-    ) {
-        portion.clear();
+    /// Puts a run's bytes together, behind what the portion has.
+    pub(super) fn put_together(&mut self, run: RunKey, passed: &Passed<'_>, portion: &mut Portion) {
+        self.each(run, passed, |entry, channel, form, mark| {
+            portion.push_frame(&entry.frame(form, channel).bytes, mark, entry.id().is_some());
+        });
+    }
+
+    /// A run's frames, to be put together later.
+    pub(super) fn frames(&mut self, run: RunKey, passed: &Passed<'_>) -> Box<[Framed]> {
+        let mut frames = Vec::new();
+        self.each(run, passed, |entry, channel, form, mark| {
+            frames.push(Framed { entry: entry.clone(), channel, form, mark });
+        });
+        frames.into()
+    }
+
+    /// Goes through a run: each entry, the channel by which it is followed, its form, and where a stream stands behind it.
+    fn each(&mut self, run: RunKey, passed: &Passed<'_>, mut take: impl FnMut(&Arc<Entry>, usize, Form, Mark)) {
+        let Passed { entries, slot, position } = *passed;
         self.chain.clear();
         let mut next = run;
         while let Some(run) = self.runs.get(next as usize) {
@@ -145,7 +205,7 @@ impl Pass {
             for (at, entry) in run.entries.clone().zip(group) {
                 sent = sent.max(entry.position);
                 let mark = Mark { next: slot + at as u64 + 1, sent };
-                portion.push_frame(&entry.frame(run.form, run.channel).bytes, mark, entry.id().is_some());
+                take(entry, run.channel, run.form, mark);
             }
         }
     }

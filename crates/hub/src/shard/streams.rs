@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::gather::Gathered;
 use super::pass::{NO_RUN, RunKey};
 use super::slow::{Slow, Waits};
 use super::{Job, Work};
@@ -32,6 +33,8 @@ pub(super) struct Stream {
     is_behind: bool,
     /// What it gets from the pass under way.
     pub(super) run: RunKey,
+    /// What it has gathered, if it gathers.
+    pub(super) gathered: Option<Arc<Gathered>>,
     /// The slot behind the first of the last group that it was offered, so that an event of several channels comes once.
     pub(super) offered: u64,
     /// When something was sent last, in quarters of a second.
@@ -60,6 +63,7 @@ impl Stream {
             queued: false,
             is_behind: false,
             run: NO_RUN,
+            gathered: None,
             offered: 0,
             sent_at: quarters(now),
             slow: Slow::default(),
@@ -268,6 +272,6 @@ mod tests {
     #[test]
     fn a_stream_is_small() {
         // Most of what an idle stream costs; see docs/benchmarks.md.
-        assert!(size_of::<Stream>() <= 208, "{} bytes", size_of::<Stream>());
+        assert!(size_of::<Stream>() <= 224, "{} bytes", size_of::<Stream>());
     }
 }

@@ -88,6 +88,7 @@ impl ShardLoop {
             }
             self.shard.pass(now);
             self.shard.turn(now);
+            self.shard.flush(now);
             self.shard.tick(now, self.clock.unix_ms());
             for job in self.shard.take_jobs() {
                 self.readers.push(self.inbox.clone(), job);

@@ -75,6 +75,16 @@ impl Writer {
         })
     }
 
+    /// For how long live streams may gather the event of a draft: as short as its channels say, in milliseconds.
+    pub(super) fn flush_ms(&mut self, draft: &Draft) -> Result<u32, StoreError> {
+        let mut flush_ms = u32::MAX;
+        for name in &draft.channels {
+            let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+            flush_ms = flush_ms.min(channel.rule.flush_ms());
+        }
+        Ok(flush_ms)
+    }
+
     /// Leaves out the channels that refuse a draft, where its publisher named only a pattern: one that has ended, or has a
     /// producer of its own, must not keep the others from getting it.
     pub(super) fn leave_out(&mut self, draft: &mut Draft) -> Result<(), StoreError> {

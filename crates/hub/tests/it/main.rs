@@ -6,6 +6,7 @@ mod damage;
 mod ended;
 mod endings;
 mod figures;
+mod flush;
 mod hub;
 mod reading;
 mod retention;

@@ -1,7 +1,9 @@
 //! `[[rule]]`: what holds for the channels that a pattern matches.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
+use fanfare_hub::limits::FLUSH_MAX;
 use fanfare_hub::{Durability, HistoryLimits, Overflow, Pattern, Rule, WhenFull};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -24,6 +26,10 @@ pub struct RuleConfig {
     /// How often a stream of these channels is sent a sign of life if there is nothing else to send.
     #[serde(default = "heartbeat")]
     pub heartbeat: Span,
+    /// For how long an open stream gathers events of these channels, to be sent them in one write: fewer writes and packets
+    /// for channels with many events a second, of which nobody sees each. At most `10s`. `0s`: each at once.
+    #[serde(default = "at_once", deserialize_with = "flush")]
+    pub flush: Span,
     /// How much is kept.
     #[serde(default)]
     pub history: HistoryConfig,
@@ -75,6 +81,7 @@ impl RuleConfig {
             when_full: WhenFull::Refuse,
             heartbeat: self.heartbeat.duration(),
             silence_max: self.silence_max.map(Span::duration),
+            flush: self.flush.duration(),
         }
     }
 }
@@ -89,6 +96,20 @@ fn keys_max() -> NonZeroU64 {
 
 fn heartbeat() -> Span {
     Span::new(fanfare_hub::rule::HEARTBEAT)
+}
+
+fn at_once() -> Span {
+    Span::new(Duration::ZERO)
+}
+
+/// A flush interval, which must not be too long.
+fn flush<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    let flush = Span::deserialize(deserializer)?;
+    if flush.duration() <= FLUSH_MAX {
+        return Ok(flush);
+    }
+    let longest = Span::new(FLUSH_MAX);
+    Err(serde::de::Error::custom(format!("a flush interval of {flush} is too long; at most {longest} are allowed")))
 }
 
 /// The words for a [`Durability`].
@@ -138,6 +159,10 @@ mod tests {
         assert_eq!((rule.durability, rule.overflow, rule.history.count_max), (Durability::Memory, Overflow::Close, 7));
         assert_eq!(rule.silence_max, Some(std::time::Duration::from_mins(1)));
         assert_eq!(rule.history.age_max, HistoryLimits::default().age_max);
+        let rule = toml::from_str::<RuleConfig>("pattern = 'a*'\nflush = '100ms'").unwrap().rule();
+        assert_eq!(rule.flush, Duration::from_millis(100));
+        let error = toml::from_str::<RuleConfig>("pattern = 'a*'\nflush = '11s'").unwrap_err();
+        assert!(error.message().contains("11s is too long; at most 10s"), "{error}");
         assert!(toml::from_str::<RuleConfig>("durability = 'memory'").unwrap_err().message().contains("pattern"));
         assert!(toml::from_str::<RuleConfig>("pattern = ''").unwrap_err().message().contains("is empty"));
     }

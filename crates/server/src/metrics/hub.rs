@@ -76,6 +76,8 @@ fn delivery(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
     sheet.gauge("fanfare_shard_lag_seconds", help, stats.lag)?;
     let help = "How often a stream's reader did not take what it was sent, so that the stream fell behind.";
     sheet.counter("fanfare_streams_fell_behind", help, stats.fell_behind)?;
+    let help = "How often a stream was sent what it had gathered for a flush interval.";
+    sheet.counter("fanfare_streams_flushed", help, stats.flushed)?;
     let gaps = stats.gaps.iter().map(|(reason, count)| (*reason, *count));
     sheet.counters("fanfare_gaps_told", "Gaps that streams were told of, by reason.", "reason", gaps)?;
     sheet.counter("fanfare_history_pages_read", "Pages of history read for streams.", stats.pages_read)?;

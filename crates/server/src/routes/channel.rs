@@ -45,6 +45,8 @@ struct RuleAnswer {
     heartbeat: f64,
     /// Seconds.
     silence_max: Option<f64>,
+    /// Seconds.
+    flush: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,6 +84,7 @@ impl RuleAnswer {
             },
             heartbeat: rule.heartbeat.as_secs_f64(),
             silence_max: rule.silence_max.map(|silence_max| silence_max.as_secs_f64()),
+            flush: rule.flush.as_secs_f64(),
         }
     }
 }
