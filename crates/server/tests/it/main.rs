@@ -31,6 +31,7 @@ mod resume;
 mod secure;
 mod settings;
 mod socket;
+mod state;
 #[cfg(target_os = "linux")]
 mod stepped_clock;
 mod stop;
