@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catchup::{Catchup, CatchupError, Gap, GapScope};
+use crate::catchup::{Catchup, CatchupError, Gap, GapScope, Resumed};
 use crate::cursor::Cursor;
 use crate::directory::Kind;
 use crate::follows::{Follows, Since};
@@ -30,6 +30,8 @@ pub(crate) struct Beginning {
 pub(crate) enum LastEventId {
     /// Nothing: a new stream.
     None,
+    /// Nothing, of a stream that is known: it begins now, and what it is to be sent of before is filled in.
+    Now,
     /// An id of some Fanfare log.
     Cursor(Cursor),
     /// An id of something else.
@@ -43,13 +45,18 @@ impl Beginning {
         Self { catchup, gaps: Vec::new(), resumed: false, known: true }
     }
 
-    /// Finds where a stream begins that was opened when the window's head was `head`.
+    /// Finds where a stream begins that was opened when the window's head was `head`. Of one that is known the hub knows which
+    /// backfill goes on up to the cursor.
     pub(crate) fn find(
         history: &History,
         follows: Arc<Follows>,
         last: LastEventId,
         head: Position,
+        resumed_fill: Option<&Resumed>,
     ) -> Result<Self, CatchupError> {
+        if last == LastEventId::Now {
+            return Ok(Self::now(follows, head));
+        }
         let (head_now, _) = history.window.head();
         let common = follows.common_since();
         let (last, resumed) = match (last, common) {
@@ -59,7 +66,7 @@ impl Beginning {
             (last, _) => (last, true),
         };
         let cursor = match last {
-            LastEventId::None => None,
+            LastEventId::None | LastEventId::Now => None,
             LastEventId::Cursor(cursor) if history.epochs.place(&cursor, head_now).is_ok() => Some(cursor),
             LastEventId::Cursor(_) | LastEventId::Foreign => return Self::unknown(history, follows, head),
         };
@@ -68,7 +75,8 @@ impl Beginning {
         let has_values = has_values(history, &follows)?;
         let unsaid = if has_values { Since::Unsaid } else { Since::Start };
         let catchup = match (cursor, common) {
-            (Some(cursor), _) => match cursor.backfill {
+            // Of a fill that nobody knows of only the cursor is of use.
+            (Some(cursor), _) => match cursor.backfill.filter(|_| cursor.fill.is_none()) {
                 Some(at) => Catchup::backfill(history, follows.clone(), (cursor.position, at), unsaid)?,
                 None => Catchup::resume(follows.clone(), cursor.position, false),
             },
@@ -86,16 +94,20 @@ impl Beginning {
         let mut begun = Self { catchup, gaps: Vec::new(), resumed, known: true };
         let horizon = history.horizon.position();
         // The window alone has what follows such a cursor, but not what was to be filled in before it.
-        let is_in_window = |cursor: Cursor| cursor.backfill.is_none() && cursor.position >= history.window.floor();
+        let backfill = |cursor: Cursor| cursor.backfill.or(resumed_fill.map(|resumed| resumed.at));
+        let is_in_window = |cursor: Cursor| backfill(cursor).is_none() && cursor.position >= history.window.floor();
         if let Some(cursor) = cursor
             && cursor.position < horizon
             && !is_in_window(cursor)
         {
             // Of a backfill that was cut, what it had not come to yet is missing too.
-            let from = cursor.backfill.map_or(cursor.position, |at| at.min(cursor.position));
+            let from = backfill(cursor).map_or(cursor.position, |at| at.min(cursor.position));
             begun.gaps = gaps_for_all(&follows, GapReason::Expired, Some(from), horizon);
             // Beyond the horizon floors are known, and their gaps are told as they come.
             begun.catchup = begun.catchup.told(horizon);
+        }
+        if let (Some(cursor), Some(resumed)) = (cursor, resumed_fill) {
+            begun.catchup.fill_in(resumed.clone(), cursor.position, resumed.is_unsaid.then_some(unsaid));
         }
         Ok(begun)
     }
@@ -185,8 +197,9 @@ mod tests {
         assert!(head >= history.window.floor() && head < history.horizon.position());
         let follows = Arc::new(Follows::new(vec![(name, Since::Start)], Vec::new()).heard_by(None, false));
         let gaps = |backfill| {
-            let last = LastEventId::Cursor(Cursor { position: head, random: 7, backfill });
-            let begun = Beginning::find(&history, follows.clone(), last, history.window.head().0).unwrap();
+            let last = LastEventId::Cursor(Cursor { position: head, random: 7, backfill, fill: None });
+            let head = history.window.head().0;
+            let begun = Beginning::find(&history, follows.clone(), last, head, None).unwrap();
             begun.gaps.iter().map(|gap| (gap.reason, gap.from)).collect::<Vec<_>>()
         };
         assert_eq!(gaps(Some(Position::ORIGIN)), [(GapReason::Expired, Some(Position::ORIGIN))]);

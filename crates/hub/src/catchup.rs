@@ -5,15 +5,14 @@
 //! when it began, and each channel has a start of its own (`last:N`, `start`, differing `since`); its ids carry both the
 //! cursor and how far it has come, so that a cut in the middle goes on from there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::audience::is_everyone;
 use crate::channel::ChannelName;
-use crate::directory::{ChannelRow, Kind};
+use crate::directory::ChannelRow;
 use crate::entry::Entry;
-use crate::follows::{Follows, Since};
+use crate::follows::Follows;
 use crate::history::{History, Known, Source};
 use crate::limits::{LAST_CHANNELS_MAX, PAGE_CHANNELS_MAX, PATTERN_GAPS_MAX};
 use crate::notice::{ByeReason, GapReason};
@@ -24,9 +23,13 @@ use crate::rule::{Durability, Overflow};
 use crate::store::{StoreError, Table};
 use crate::tier::Tier;
 
+mod backfill;
 mod damaged;
+mod told;
 
-use self::damaged::DamageTold;
+use self::backfill::Backfill;
+pub(crate) use self::backfill::{Fill, Resumed};
+use self::told::Told;
 
 /// Channel rows of one pattern that are looked at to find its channels; beyond this the log is read instead.
 const ROWS_SCANNED_MAX: usize = 4_096;
@@ -49,17 +52,6 @@ pub(crate) enum GapScope {
     Pattern(Pattern),
 }
 
-/// The starts of a backfill.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Backfill {
-    /// Where it ends, and the live part begins: the head when it began.
-    pub(crate) upto: Position,
-    /// Starts of channels that have one of their own, by a pattern or by name. Only what is above is delivered.
-    starts: HashMap<ChannelName, Position>,
-    /// Starts of all other channels of the patterns, in the order of the patterns.
-    pattern_starts: Vec<Position>,
-}
-
 /// The way of one stream through history.
 #[derive(Clone, Debug)]
 pub(crate) struct Catchup {
@@ -68,16 +60,8 @@ pub(crate) struct Catchup {
     pub(crate) at: Position,
     /// Present until the backfill is done.
     pub(crate) backfill: Option<Backfill>,
-    /// Gaps up to here were told, for all channels.
-    told: Position,
-    /// Gaps up to these were told, for single channels.
-    told_of: HashMap<ChannelName, Position>,
-    /// The last gap told for each pattern as a whole. A page that is read again may find another channel within it.
-    told_for: HashMap<Pattern, (Position, Position)>,
-    /// Patterns whose `restart` gap was told.
-    restart_told: HashSet<GapScope>,
-    /// What was told of damage. Unlike floors, it is told page by page.
-    damage_told: DamageTold,
+    /// What was told.
+    told: Told,
     /// Whether the stream was level with the log before; a gap is then its own slowness.
     running: bool,
 }
@@ -108,70 +92,12 @@ pub(crate) enum CatchupError {
 impl Catchup {
     /// Everything after a cursor. `running` tells a stream that fell behind from one that came back.
     pub(crate) fn resume(follows: Arc<Follows>, from: Position, running: bool) -> Self {
-        Self {
-            follows,
-            at: from,
-            backfill: None,
-            told: Position::ORIGIN,
-            told_of: HashMap::new(),
-            told_for: HashMap::new(),
-            restart_told: HashSet::new(),
-            damage_told: DamageTold::default(),
-            running,
-        }
-    }
-
-    /// A backfill up to `upto`, of which everything up to `at` was delivered before, with each channel from its own
-    /// `since` on. `unsaid` is what counts where nothing is said for any of them.
-    pub(crate) fn backfill(
-        history: &History,
-        follows: Arc<Follows>,
-        (upto, at): (Position, Position),
-        unsaid: Since,
-    ) -> Result<Self, CatchupError> {
-        let mut backfill = Backfill { upto, ..Backfill::default() };
-        let nothing_said = matches!(follows.common_since(), Some(Since::Now | Since::Unsaid));
-        let since = |since: Since| if nothing_said { unsaid } else { since };
-        // A channel that several patterns match is looked at once, for the most that one of them asks for.
-        let mut last: HashMap<ChannelName, (Known, u32)> = HashMap::new();
-        let mut ago: HashMap<Duration, Position> = HashMap::new();
-        for (pattern, of) in follows.patterns() {
-            if let Since::Last(count) = since(*of) {
-                let channels = channels_of(history, pattern, LAST_CHANNELS_MAX)?.ok_or(CatchupError::PatternTooWide)?;
-                for (name, known) in channels {
-                    let (_, most) = last.entry(name).or_insert((known, count));
-                    *most = count.max(*most);
-                }
-                if last.len() > LAST_CHANNELS_MAX {
-                    return Err(CatchupError::PatternTooWide);
-                }
-                // Channels that appear later have nothing at or below the cursor.
-                backfill.pattern_starts.push(upto);
-            } else {
-                backfill.pattern_starts.push(start(history, Known::default(), since(*of), upto, &mut ago)?);
-            }
-        }
-        for (name, (known, count)) in last {
-            let start = start(history, known, Since::Last(count), upto, &mut ago)?;
-            backfill.starts.insert(name, start);
-        }
-        for (name, of) in follows.channels() {
-            let known = history.row_if_readable(name)?.unwrap_or_default();
-            let start = start(history, known, since(*of), upto, &mut ago)?;
-            backfill.starts.entry(name.clone()).and_modify(|other| *other = start.min(*other)).or_insert(start);
-        }
-        Ok(Self { backfill: Some(backfill), ..Self::resume(follows, at, false) })
+        Self { follows, at: from, backfill: None, told: Told::default(), running }
     }
 
     /// Everything above `at` is read again.
     pub(crate) fn go_back(&mut self, at: Position) {
         self.at = self.at.min(at);
-    }
-
-    /// All that was read has been sent. Tells whether there is more to be filled in.
-    pub(crate) fn go_on(&mut self) -> bool {
-        self.backfill.take_if(|backfill| self.at >= backfill.upto);
-        self.backfill.is_some()
     }
 
     /// The same way for a stream that was level with the log meanwhile, from `at` on.
@@ -183,7 +109,7 @@ impl Catchup {
 
     /// The same way, with gaps up to `position` being told already.
     pub(crate) fn told(mut self, position: Position) -> Self {
-        self.told = position;
+        self.told.all = position;
         self
     }
 
@@ -191,17 +117,19 @@ impl Catchup {
     pub(crate) fn is_buried(&self, record: &Record, position: Position) -> bool {
         let mut followed = record.channels.iter().filter(|name| self.follows.includes(name));
         // Values of keys are good as long as they are there.
-        record.key.is_none() && followed.all(|name| self.told_of.get(name).is_some_and(|told| *told >= position))
+        record.key.is_none() && followed.all(|name| self.told.of.get(name).is_some_and(|told| *told >= position))
     }
 
     /// The end of the last gap of a channel that was told.
     pub(crate) fn buried_upto(&self) -> Position {
-        self.told_of.values().max().copied().unwrap_or_default()
+        self.told.of.values().max().copied().unwrap_or_default()
     }
 
     /// Reads the next page, up to `upto` at most. Where that fails, nothing of it counts as read or told.
     pub(crate) fn page(&mut self, history: &History, upto: Position) -> Result<Page, CatchupError> {
         let upto = self.backfill.as_ref().map_or(upto, |backfill| backfill.upto);
+        self.find_starts(history)?;
+        let of = self.of().clone();
         let from = self.at;
         let known = self.known_channels(history)?;
         let (names, merged) = match known {
@@ -220,7 +148,7 @@ impl Catchup {
         let run = match merged {
             Some(run) => run,
             None => history.scan(from, upto, |record, position| {
-                record.channels.iter().any(|name| self.follows.includes(name) && position > self.above(name))
+                record.channels.iter().any(|name| of.includes(name) && position > self.above(name))
             })?,
         };
         // Floors are read after the events: what was removed meanwhile lies below a floor that is seen now.
@@ -232,7 +160,7 @@ impl Catchup {
                 let above = floors.get(name).copied().unwrap_or_default();
                 let is_left = entry.position > above || entry.record.key.is_some();
                 let is_needed = !entry.record.is_deleted || !self.is_whole(name);
-                self.follows.includes(name) && is_left && is_needed && entry.position > self.above(name)
+                of.includes(name) && is_left && is_needed && entry.position > self.above(name)
             };
             if let Some(channel) = entry.record.channels.iter().position(kept)
                 && self.follows.is_for(&entry.record)
@@ -245,39 +173,20 @@ impl Catchup {
         Ok(page)
     }
 
-    /// Only what is above is wanted of a channel.
-    fn above(&self, name: &ChannelName) -> Position {
-        self.start(name).map_or(self.at, |start| start.max(self.at))
-    }
-
-    /// Whether all that a channel has is wanted. Then nobody needs to know what it has no more.
-    fn is_whole(&self, name: &ChannelName) -> bool {
-        self.start(name) == Some(Position::ORIGIN)
-    }
-
-    /// Where the backfill of a channel begins, if there is one.
-    fn start(&self, name: &ChannelName) -> Option<Position> {
-        let backfill = self.backfill.as_ref()?;
-        let by_name = backfill.starts.get(name).copied();
-        let by_pattern = self.follows.patterns().iter().zip(&backfill.pattern_starts);
-        let by_pattern = by_pattern.filter(|((pattern, _), _)| pattern.matches(name)).map(|(_, start)| *start);
-        Some(by_pattern.chain(by_name).min().unwrap_or(backfill.upto))
-    }
-
     /// All channels that are followed and known, or `None` where they are too many to be read one by one, or can't be.
     fn known_channels(&self, history: &History) -> Result<Option<HashMap<ChannelName, Known>>, StoreError> {
-        if self.follows.channels().len() > PAGE_CHANNELS_MAX {
+        if self.of().channels().len() > PAGE_CHANNELS_MAX {
             return Ok(None);
         }
         let mut channels = HashMap::new();
-        for name in self.follows.names() {
+        for name in self.of().names() {
             let Some(known) = history.row_if_readable(name)? else { return Ok(None) };
             // Most hubs never publish to everyone: then there is one channel less to merge.
             if !is_everyone(name) || known.ids.iter().any(Option::is_some) {
                 channels.insert(name.clone(), known);
             }
         }
-        for (pattern, _) in self.follows.patterns() {
+        for (pattern, _) in self.of().patterns() {
             let Some(of_pattern) = channels_of(history, pattern, PAGE_CHANNELS_MAX)? else { return Ok(None) };
             channels.extend(of_pattern);
             // Those that can't be read may match, too. The log knows their events.
@@ -296,7 +205,7 @@ impl Catchup {
         page: &mut Page,
     ) -> Result<HashMap<ChannelName, Position>, StoreError> {
         let mut floors = HashMap::new();
-        let follows = self.follows.clone();
+        let follows = self.of().clone();
         // All is read before any of it counts as told: a page whose reading failed is read again.
         let rows = follows.names().map(|name| history.row_if_readable(name));
         let rows: Vec<Option<Known>> = rows.collect::<Result<_, StoreError>>()?;
@@ -373,7 +282,7 @@ impl Catchup {
         let of_before = history.epochs.is_of_before(row.floor);
         let reason = if of_before && history.rules.of(name).durability == Durability::Memory {
             GapReason::Restart
-        } else if self.running {
+        } else if self.running && !self.is_fill() {
             GapReason::Overflow
         } else {
             GapReason::Trimmed
@@ -392,7 +301,8 @@ impl Catchup {
         page: &mut Page,
     ) {
         let Some((floor, reason)) = floor else { return };
-        let told = self.told_of.get(name).copied().unwrap_or_default().max(self.told).max(self.above(name)).max(from);
+        let told =
+            self.told.of.get(name).copied().unwrap_or_default().max(self.told.all).max(self.above(name)).max(from);
         let seen = floors.entry(name.clone()).or_default();
         *seen = floor.max(*seen);
         if floor <= told {
@@ -401,7 +311,7 @@ impl Catchup {
         if reason == GapReason::Overflow && history.rules.of(name).overflow == Overflow::Close {
             page.end = Some(ByeReason::Overflow);
         }
-        self.told_of.insert(name.clone(), floor);
+        self.told.of.insert(name.clone(), floor);
         page.gaps.push(Gap { scope: GapScope::Channel(name.clone()), reason, from: Some(told), to: floor });
     }
 
@@ -417,10 +327,10 @@ impl Catchup {
         let mut gap: Option<Gap> = None;
         for (name, floor) in due {
             let Some((floor, reason)) = floor else { continue };
-            let told = self.told_of.get(&name).copied().unwrap_or_default().max(self.told).max(self.above(&name));
+            let told = self.told.of.get(&name).copied().unwrap_or_default().max(self.told.all).max(self.above(&name));
             floors.insert(name.clone(), floor);
             if floor > told {
-                self.told_of.insert(name, floor);
+                self.told.of.insert(name, floor);
                 let scope = GapScope::Pattern(pattern.clone());
                 let gap = gap.get_or_insert(Gap { scope, reason, from: Some(from), to: floor });
                 gap.to = gap.to.max(floor);
@@ -428,10 +338,10 @@ impl Catchup {
         }
         let is_new = |gap: &Gap| {
             let covers = |(from, to): &(Position, Position)| gap.from.is_some_and(|at| *from <= at) && gap.to <= *to;
-            !self.told_for.get(pattern).is_some_and(covers)
+            !self.told.patterns.get(pattern).is_some_and(covers)
         };
         if let Some(gap) = gap.filter(is_new) {
-            self.told_for.insert(pattern.clone(), (gap.from.unwrap_or_default(), gap.to));
+            self.told.patterns.insert(pattern.clone(), (gap.from.unwrap_or_default(), gap.to));
             page.gaps.push(gap);
         }
     }
@@ -442,9 +352,9 @@ impl Catchup {
         let may_be_memory =
             || history.rules.of_pattern(pattern).iter().any(|rule| rule.durability == Durability::Memory);
         let scope = GapScope::Pattern(pattern.clone());
-        let from = from.max(self.told);
+        let from = from.max(self.told.all);
         let is_due = crashed > from && self.began_before(crashed) && may_be_memory();
-        if is_due && self.restart_told.insert(scope.clone()) {
+        if is_due && self.told.restarts.insert(scope.clone()) {
             page.gaps.push(Gap { scope, reason: GapReason::Restart, from: Some(from), to: crashed });
         }
     }
@@ -460,39 +370,4 @@ fn channels_of(
     let rows: Vec<(ChannelName, ChannelRow, Tier)> = rows.collect::<Result<_, _>>()?;
     let channels = History::known(rows.into_iter());
     Ok((channels.len() <= count_max).then_some(channels))
-}
-
-/// Above which position a channel's backfill up to `upto` begins.
-/// What a duration means is remembered in `ago`, so that it is looked for once.
-fn start(
-    history: &History,
-    known: Known,
-    since: Since,
-    upto: Position,
-    ago_known: &mut HashMap<Duration, Position>,
-) -> Result<Position, StoreError> {
-    let start = match since {
-        // By name; no pattern has a kind.
-        Since::Unsaid if known.row.kind == Kind::Keys => Position::ORIGIN,
-        Since::Unsaid | Since::Now => upto,
-        Since::Start => Position::ORIGIN,
-        Since::Last(count) => match history.start_of_last(known, count, upto)? {
-            Some(start) => start,
-            // Some of them were removed after the backfill began: the gap begins before whatever is left.
-            None if known.row.moved > upto => Position::ORIGIN,
-            None => known.bottom(),
-        },
-        Since::After(cursor) => cursor.position,
-        Since::Ago(ago) => {
-            if let Some(start) = ago_known.get(&ago) {
-                return Ok((*start).min(upto));
-            }
-            // As of when the backfill began, so that a cut in the middle doesn't move the start.
-            let began_ms = history.time_at(upto)?.unwrap_or_default();
-            let start = history.position_at(began_ms.saturating_sub(ago.as_millis() as u64))?;
-            ago_known.insert(ago, start);
-            start
-        }
-    };
-    Ok(start.min(upto))
 }

@@ -2,8 +2,8 @@
 //!
 //! A cursor is `oooooo-rrrrrrrr-ssssssssss`, all in lower-case hexadecimal: the epoch's ordinal, its random part, the
 //! sequence. Its width is fixed, so the ids of one log sort bytewise. While history is filled in, the id is
-//! `<cursor>.<position>`: the cursor at which the live part goes on, and how far the backfill has come. Clients treat
-//! both as opaque. Whether a cursor is of this log is decided in [`epoch`](crate::epoch), not here.
+//! `<cursor>.<position>`: the cursor at which the live part goes on, and how far the backfill has come; where that fills in
+//! what was added to an open stream, `.<revision>` stands behind it. Clients treat all of it as opaque. Whether a cursor is of this log is decided in [`epoch`](crate::epoch), not here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,6 +25,8 @@ pub struct Cursor {
     pub random: u32,
     /// How far the backfill has come, while there is one.
     pub backfill: Option<Position>,
+    /// Of which change of the stream that backfill is; `None` for the request's own.
+    pub fill: Option<u32>,
 }
 
 impl fmt::Display for Cursor {
@@ -36,7 +38,7 @@ impl fmt::Display for Cursor {
 impl Cursor {
     /// The cursor as a new string.
     pub fn to_text(&self) -> String {
-        let mut text = String::with_capacity(PLAIN_BYTES + 17);
+        let mut text = String::with_capacity(PLAIN_BYTES + 26);
         push_hex(&mut text, u64::from(self.position.ordinal()), 6);
         text.push('-');
         push_hex(&mut text, u64::from(self.random), 8);
@@ -45,6 +47,10 @@ impl Cursor {
         if let Some(at) = self.backfill {
             text.push('.');
             push_hex(&mut text, u64::from_be_bytes(at.to_key()), 16);
+            if let Some(revision) = self.fill {
+                text.push('.');
+                push_hex(&mut text, revision.into(), 8);
+            }
         }
         text
     }
@@ -73,17 +79,18 @@ impl FromStr for Cursor {
             return Err(ForeignCursor);
         }
         let position = Position::new(ordinal as u32, sequence);
-        let backfill = match backfill {
-            None => None,
-            Some(at) => {
-                let at = hex(at, 16)?;
-                Some(Position::from_key(at.to_be_bytes()))
-            }
-        };
+        let (backfill, fill) =
+            match backfill.map(|parts| parts.split_once('.').map_or((parts, None), |(a, b)| (a, Some(b)))) {
+                None => (None, None),
+                Some((at, revision)) => {
+                    let revision = revision.map(|revision| hex(revision, 8)).transpose()?;
+                    (Some(Position::from_key(hex(at, 16)?.to_be_bytes())), revision.map(|revision| revision as u32))
+                }
+            };
         if backfill.is_some_and(|at| at > position) {
             return Err(ForeignCursor);
         }
-        Ok(Self { position, random: random as u32, backfill })
+        Ok(Self { position, random: random as u32, backfill, fill })
     }
 }
 
@@ -113,10 +120,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_cursor_survives_its_text(ordinal in 1..=Position::ORDINAL_MAX, random: u32,
-                                      sequence in 0..=Position::SEQUENCE_MAX, back in proptest::option::of(0u64..1000)) {
+                                      sequence in 0..=Position::SEQUENCE_MAX, back in proptest::option::of(0u64..1000),
+                                      revision in proptest::option::of(0u32..1000)) {
             let position = Position::new(ordinal, sequence);
             let backfill = back.map(|b| Position::new(ordinal, sequence.saturating_sub(b)));
-            let cursor = Cursor { position, random, backfill };
+            let fill = backfill.and(revision);
+            let cursor = Cursor { position, random, backfill, fill };
             let text = cursor.to_text();
             prop_assert!(text.len() <= CURSOR_BYTES_MAX);
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
@@ -125,7 +134,7 @@ mod tests {
 
         #[test]
         fn ids_of_one_log_sort_bytewise(a in 0..=Position::SEQUENCE_MAX, b in 0..=Position::SEQUENCE_MAX) {
-            let text = |sequence| Cursor { position: Position::new(7, sequence), random: 9, backfill: None }.to_text();
+            let text = |sequence| Cursor { position: Position::new(7, sequence), random: 9, backfill: None, fill: None }.to_text();
             prop_assert_eq!(a.cmp(&b), text(a).cmp(&text(b)));
         }
 
@@ -139,7 +148,7 @@ mod tests {
 
     #[test]
     fn foreign_ids_are_refused() {
-        let good = Cursor { position: Position::new(1, 2), random: 3, backfill: None }.to_text();
+        let good = Cursor { position: Position::new(1, 2), random: 3, backfill: None, fill: None }.to_text();
         assert!(good.parse::<Cursor>().is_ok());
         for bad in ["", "1", "a-b-c", "000001-00000003-000000000Z", "000001-00000003-0000000002-", "é"] {
             assert_eq!(bad.parse::<Cursor>(), Err(ForeignCursor), "{bad}");

@@ -28,6 +28,13 @@ pub enum Since {
     Ago(Duration),
 }
 
+impl Since {
+    /// Whether there may be something of before to be sent: where nothing is said, values of keys.
+    pub(crate) fn reaches_back(self) -> bool {
+        self != Self::Now
+    }
+}
+
 /// Why a `since` can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SinceError {
@@ -103,6 +110,12 @@ impl Follows {
         self
     }
 
+    /// The same for a stream of the same user.
+    pub(crate) fn heard_as(self, other: &Self) -> Self {
+        let (user, hears_everyone) = (other.user().cloned(), other.hears_everyone());
+        self.heard_by(user, hears_everyone)
+    }
+
     /// Whether what is published to everyone comes too.
     pub(crate) fn hears_everyone(&self) -> bool {
         !self.declines_everyone
@@ -124,13 +137,38 @@ impl Follows {
         self.channels.iter().map(|(name, _)| name).chain(is_implied.then(everyone))
     }
 
-    fn is_named(&self, name: &ChannelName) -> bool {
+    /// Whether the channel is followed by its name.
+    pub(crate) fn is_named(&self, name: &ChannelName) -> bool {
         self.channels.binary_search_by(|(channel, _)| channel.cmp(name)).is_ok()
     }
 
     /// The patterns.
     pub fn patterns(&self) -> &[(Pattern, Since)] {
         &self.patterns
+    }
+
+    /// The part of it that is picked.
+    pub(crate) fn part(&self, channel: impl Fn(&ChannelName) -> bool, pattern: impl Fn(&Pattern) -> bool) -> Self {
+        let channels = self.channels.iter().filter(|(name, _)| channel(name)).cloned().collect();
+        let patterns = self.patterns.iter().filter(|(of, _)| pattern(of)).cloned().collect();
+        Self::new(channels, patterns).heard_as(self)
+    }
+
+    /// The same from now on.
+    pub(crate) fn beginning_now(mut self) -> Self {
+        self.channels.iter_mut().for_each(|(_, since)| *since = Since::Now);
+        self.patterns.iter_mut().for_each(|(_, since)| *since = Since::Now);
+        self
+    }
+
+    /// What is left of it without something.
+    pub(crate) fn without(&self, gone: &Self) -> Self {
+        self.part(|name| !gone.is_named(name), |pattern| !gone.has(pattern))
+    }
+
+    /// Whether the pattern is one of those that are followed.
+    pub(crate) fn has(&self, pattern: &Pattern) -> bool {
+        self.patterns.iter().any(|(other, _)| other == pattern)
     }
 
     /// How many there are of both.
@@ -167,7 +205,8 @@ impl Follows {
         all.all(|since| since == first).then_some(first)
     }
 
-    fn sinces(&self) -> impl Iterator<Item = Since> {
+    /// From when on, of each.
+    pub(crate) fn sinces(&self) -> impl Iterator<Item = Since> {
         self.channels.iter().map(|(_, since)| *since).chain(self.patterns.iter().map(|(_, since)| *since))
     }
 }
@@ -179,7 +218,7 @@ mod tests {
 
     #[test]
     fn since_takes_a_count_a_start_an_id_or_a_duration() {
-        let cursor = Cursor { position: Position::new(1, 2), random: 3, backfill: None };
+        let cursor = Cursor { position: Position::new(1, 2), random: 3, backfill: None, fill: None };
         for (text, since) in [
             ("start", Since::Start),
             ("last:10", Since::Last(10)),

@@ -16,6 +16,7 @@ use crate::keeper::{self, KeeperStop};
 use crate::limits::ACTIVE_CHANNELS_MAX;
 use crate::log::Log;
 use crate::reclaimer;
+use crate::remembered::Remembered;
 use crate::rule::Rules;
 use crate::shard::inbox::{Command, Inbox};
 use crate::shard::progress::Progress;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Vec<Arc<ShardHandle>>,
     /// What open streams follow.
     pub(crate) follows: FollowsPool,
+    /// The streams that were named or changed.
+    pub(crate) remembered: Arc<Remembered>,
     pub(crate) readers: Arc<ReaderQueue>,
     /// Counts streams, which spreads them over the shards.
     pub(crate) next_shard: AtomicUsize,
@@ -124,6 +127,7 @@ impl Hub {
         let counters = Arc::new(Counters::default());
         let history = Arc::new(writer.history());
         let readers = Arc::new(ReaderQueue::default());
+        let remembered = Arc::new(Remembered::new(config.clock.clone(), counters.clone()));
         let mut threads = Vec::new();
         let mut shards = Vec::new();
         let count = match config.shards {
@@ -131,7 +135,7 @@ impl Hub {
             count => count,
         };
         for number in 0..count {
-            let shard = new_shard(&writer, &counters, &config);
+            let shard = new_shard(&writer, &counters, (number, remembered.clone()), &config);
             let (index, progress) = (shard.index(), shard.progress());
             let shard = ShardLoop::new(shard, readers.clone(), config.clock.clone())?;
             shards.push(Arc::new(ShardHandle { inbox: shard.inbox(), index, progress }));
@@ -153,6 +157,7 @@ impl Hub {
             counters,
             shards,
             follows: FollowsPool::default(),
+            remembered,
             readers,
             next_shard: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
@@ -236,6 +241,7 @@ impl Hub {
             ends: history.endings.counts().collect(),
             damaged: history.tiers.damage.count(),
             streams_max: self.0.streams_max.load(Ordering::Relaxed) as u64,
+            streams_remembered: self.0.remembered.count() as u64,
             queue: queue as u64,
             queue_bytes: queue_bytes as u64,
             lag_events,
@@ -375,11 +381,17 @@ impl Drop for Shared {
     }
 }
 
-fn new_shard(writer: &Writer, counters: &Arc<Counters>, config: &HubConfig) -> Shard {
+fn new_shard(
+    writer: &Writer,
+    counters: &Arc<Counters>,
+    remembered: (usize, Arc<Remembered>),
+    config: &HubConfig,
+) -> Shard {
     Shard::new(
         writer.window.clone(),
         writer.epochs.clone(),
         (counters.clone(), writer.endings.clone()),
+        remembered,
         ShardSettings::of(config),
         Box::new(rand::random),
         config.clock.elapsed(),

@@ -27,6 +27,11 @@ impl Index {
     /// Adds a stream.
     pub(crate) fn insert(&mut self, key: StreamKey, follows: &Follows) {
         self.listeners.insert(key, follows);
+        self.follow(key, follows);
+    }
+
+    /// A stream follows these, too.
+    pub(crate) fn follow(&mut self, key: StreamKey, follows: &Follows) {
         for (name, _) in follows.channels() {
             match self.channels.entry(name.clone()) {
                 Entry::Vacant(entry) => {
@@ -43,6 +48,11 @@ impl Index {
     /// Takes a stream out.
     pub(crate) fn remove(&mut self, key: StreamKey, follows: &Follows) {
         self.listeners.remove(key, follows);
+        self.unfollow(key, follows);
+    }
+
+    /// A stream follows these no longer.
+    pub(crate) fn unfollow(&mut self, key: StreamKey, follows: &Follows) {
         for (name, _) in follows.channels() {
             if self.channels.get_mut(name).is_some_and(|followers| followers.remove(key)) {
                 self.channels.remove(name);

@@ -52,6 +52,19 @@ pub const FOLLOWS_MAX: usize = 1_000;
 /// Most patterns among them. Each is tried against the channels of every event that a stream which is behind looks at.
 pub const PATTERNS_MAX: usize = 50;
 
+/// How long it is remembered what a stream followed that was named or changed, after it has ended: as long as any browser
+/// that still wants it takes to come back.
+pub const REMEMBERED_AGE_MAX: Duration = Duration::from_mins(5);
+
+/// Streams that are remembered so: about as many as large hubs have, should all of them come back at once.
+pub const REMEMBERED_MAX: usize = in_tests(4, 100_000);
+
+/// What they may weigh together (64 MiB).
+pub const REMEMBERED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Changes of one stream that wait while history is read for it: more than one page's user sends meanwhile.
+pub const CHANGES_WAITING_MAX: usize = in_tests(3, 64);
+
 /// Largest `N` in `since=last:N`. With [`FOLLOWS_MAX`] it bounds what finding a stream's beginning may read: a million
 /// index entries. Who wants more takes `start`, or reads history in pages.
 pub const LAST_MAX: u32 = 1_000;

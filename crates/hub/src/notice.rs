@@ -8,6 +8,7 @@ use fanfare_wire::Block;
 use serde::Serialize;
 
 use crate::cursor::Cursor;
+use crate::follows::Follows;
 use crate::frame::Frame;
 
 /// Why a stream can't have some events any more.
@@ -66,12 +67,16 @@ pub enum ByeReason {
     Limit,
     /// All that the stream follows has ended, and it was sent all of it.
     Ended,
+    /// Its listener opened it anew.
+    Replaced,
+    /// It was ended for good.
+    Deleted,
 }
 
 impl ByeReason {
     /// Whether the listener should come back by itself.
     pub fn reconnect(self) -> bool {
-        !matches!(self, Self::PatternTooWide | Self::Ended)
+        !matches!(self, Self::PatternTooWide | Self::Ended | Self::Replaced | Self::Deleted)
     }
 }
 
@@ -79,7 +84,9 @@ impl ByeReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notice<'a> {
     /// The stream is open.
-    Hello { stream: &'a str, epoch: &'a str, resumed: bool, heartbeat: Duration, style: HelloStyle },
+    Hello { stream: &'a str, epoch: &'a str, resumed: bool, revision: u32, heartbeat: Duration, style: HelloStyle },
+    /// What the stream follows since it was changed.
+    Subscription { revision: u32, follows: &'a Follows },
     /// Events that can't be had any more.
     Gap { scope: Scope<'a>, reason: GapReason, from: Option<&'a str>, to: &'a str },
     /// A sign of life, for pages that watch for one.
@@ -116,6 +123,7 @@ struct HelloData<'a> {
     stream: &'a str,
     epoch: &'a str,
     resumed: bool,
+    revision: u32,
     /// Seconds.
     heartbeat: f64,
 }
@@ -129,6 +137,13 @@ struct GapData<'a> {
     reason: GapReason,
     from: Option<&'a str>,
     to: &'a str,
+}
+
+#[derive(Serialize)]
+struct SubscriptionData<'a> {
+    revision: u32,
+    channels: Vec<&'a str>,
+    patterns: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -148,10 +163,15 @@ impl Notice<'_> {
         let id = cursor.map(|cursor| cursor.to_text());
         let (event, data) = match self {
             Self::Hello { style: HelloStyle::None, .. } => (Some("fanfare.hello"), String::new()),
-            Self::Hello { stream, epoch, resumed, heartbeat, style } => {
+            Self::Hello { stream, epoch, resumed, revision, heartbeat, style } => {
                 let name = (*style == HelloStyle::Event).then_some("fanfare.hello");
-                let (stream, epoch, resumed) = (*stream, *epoch, *resumed);
-                (name, json(&HelloData { stream, epoch, resumed, heartbeat: heartbeat.as_secs_f64() }))
+                let (stream, epoch, resumed, revision) = (*stream, *epoch, *resumed, *revision);
+                (name, json(&HelloData { stream, epoch, resumed, revision, heartbeat: heartbeat.as_secs_f64() }))
+            }
+            Self::Subscription { revision, follows } => {
+                let channels = follows.channels().iter().map(|(name, _)| name.as_str()).collect();
+                let patterns = follows.patterns().iter().map(|(pattern, _)| pattern.as_str()).collect();
+                (Some("fanfare.subscription"), json(&SubscriptionData { revision: *revision, channels, patterns }))
             }
             Self::Gap { scope, reason, from, to } => {
                 let (channel, pattern) = match scope {
@@ -190,18 +210,18 @@ mod tests {
     use crate::position::Position;
 
     fn text(notice: &Notice<'_>) -> String {
-        let cursor = Cursor { position: Position::new(1, 2), random: 3, backfill: None };
+        let cursor = Cursor { position: Position::new(1, 2), random: 3, backfill: None, fill: None };
         String::from_utf8(notice.encode(Some(cursor)).to_vec()).unwrap()
     }
 
     #[test]
     fn notices_have_reserved_names_and_carry_the_cursor() {
         let heartbeat = Duration::from_secs(15);
-        let hello = |style| Notice::Hello { stream: "s", epoch: "e", resumed: true, heartbeat, style };
+        let hello = |style| Notice::Hello { stream: "s", epoch: "e", resumed: true, revision: 2, heartbeat, style };
         assert_eq!(
             text(&hello(HelloStyle::Event)),
             "id: 000001-00000003-0000000002\nevent: fanfare.hello\n\
-             data: {\"stream\":\"s\",\"epoch\":\"e\",\"resumed\":true,\"heartbeat\":15.0}\n\n"
+             data: {\"stream\":\"s\",\"epoch\":\"e\",\"resumed\":true,\"revision\":2,\"heartbeat\":15.0}\n\n"
         );
         assert!(!text(&hello(HelloStyle::Message)).contains("event:"));
         assert!(text(&hello(HelloStyle::None)).ends_with("event: fanfare.hello\ndata:\n\n"));

@@ -4,17 +4,16 @@
 //! The core has no thread and no clock, and of I/O only the writing into outlets, so simulations drive it step by step.
 //! The thread around it is in [`thread`].
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::beginning::{Beginning, LastEventId};
-use crate::catchup::{Catchup, CatchupError, Page};
+use crate::catchup::{CatchupError, Resumed};
 use crate::ending::Endings;
 use crate::entry::Entry;
 use crate::epoch::Epochs;
-use crate::follows::Follows;
 use crate::index::{Index, StreamKey};
 use crate::limits::{PAGES_BYTES_MAX, PASS_BYTES_MAX, PASS_ENTRIES_MAX, TURN_PULLS_MAX, TURN_STREAMS_MAX};
 use crate::line::Lines;
@@ -23,19 +22,22 @@ use crate::outlet::Outlet;
 use crate::portion::Portion;
 use crate::position::Position;
 use crate::recent::Recent;
+use crate::remembered::Remembered;
 use crate::stats::{CloseReason, Counters, PageBytes, bump};
+use crate::stream_id::StreamId;
 use crate::subscribe::OpenPlace;
 use crate::subscription::{Pull, Subscription, View};
 use crate::wheel::Wheel;
 use crate::window::{Slots, Window};
-use crate::witness::Look;
 
+pub(crate) mod change;
 mod closing;
 mod deadlines;
 mod ended;
 mod gather;
 mod give_way;
 pub(crate) mod inbox;
+mod job;
 mod pass;
 pub(crate) mod progress;
 pub(crate) mod readers;
@@ -44,47 +46,14 @@ mod slow;
 mod streams;
 pub(crate) mod thread;
 
+use self::change::Waiting;
 use self::gather::Gathering;
 use self::give_way::GiveWay;
+pub(crate) use self::job::{Answer, Job, Work};
 use self::pass::{NO_RUN, Pass, Passed};
 use self::progress::Progress;
 pub(crate) use self::settings::ShardSettings;
 use self::streams::{Gone, Stream, Streams, place};
-
-/// Something to be read from history for a stream.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) key: StreamKey,
-    pub(crate) work: Work,
-    /// The stream's place: it is taken until nothing is read for it any more, so the places bound what is to be read.
-    pub(crate) place: Option<Arc<OpenPlace>>,
-}
-
-impl Job {
-    /// Whether the stream has gone meanwhile.
-    pub(crate) fn is_needless(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| Arc::strong_count(place) == 1)
-    }
-}
-
-/// What is to be read.
-#[derive(Debug)]
-pub(crate) enum Work {
-    /// Where a stream begins, and what the head was when it was opened.
-    Begin(Arc<Follows>, LastEventId, Position),
-    /// The next page.
-    Page(Box<Catchup>),
-    /// Whether a stream's channels have ended, beginning at one of them.
-    Look(Arc<Follows>, usize),
-}
-
-/// What was read.
-pub(crate) enum Answer {
-    Begin(Result<Box<Beginning>, CatchupError>),
-    Page(Result<(Page, Box<Catchup>), CatchupError>),
-    /// Nothing where the store failed; the stream goes on.
-    Look(Option<Look>),
-}
 
 /// A stream that is to be opened.
 pub(crate) struct Opening {
@@ -92,6 +61,8 @@ pub(crate) struct Opening {
     pub(crate) outlet: Outlet,
     /// What the request says of where it was.
     pub(crate) last: LastEventId,
+    /// The backfill that goes on, of a stream that is known.
+    pub(crate) resumed: Option<Box<Resumed>>,
     /// The window's head when it was asked for.
     pub(crate) head: Position,
     /// Whether it begins there if the request says nothing, without anything being read.
@@ -139,6 +110,13 @@ pub(crate) struct Shard {
     drained: bool,
     /// When the last stream ends because the hub stops, and how far away that is.
     drain: (Duration, Duration),
+    /// The streams that were named or changed, and those of all shards.
+    steered: HashMap<StreamId, StreamKey>,
+    remembered: Arc<Remembered>,
+    /// Its number among the shards.
+    number: usize,
+    /// Changes that wait for what is being read; each is somebody's request.
+    waiting: Vec<Waiting>,
     /// What is to be read for its streams; whoever drives the shard takes it away.
     jobs: Vec<Job>,
     /// How far it has come.
@@ -150,11 +128,12 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// A shard without streams, at the window's end.
+    /// A shard without streams, at the window's end; the one with a number, of those that remember together.
     pub(crate) fn new(
         window: Arc<Window>,
         epochs: Arc<Epochs>,
         (counters, endings): (Arc<Counters>, Arc<Endings>),
+        (number, remembered): (usize, Arc<Remembered>),
         settings: ShardSettings,
         random: Box<dyn FnMut() -> f64 + Send>,
         now: Duration,
@@ -175,6 +154,10 @@ impl Shard {
             portion: Portion::default(),
             drained: false,
             drain: (Duration::ZERO, Duration::ZERO),
+            steered: HashMap::new(),
+            remembered,
+            number,
+            waiting: Vec::new(),
             jobs: Vec::new(),
             progress: Arc::default(),
             lines: None,
@@ -220,7 +203,7 @@ impl Shard {
 
     /// Takes a new stream. Its opening is sent at once, before its beginning is known.
     pub(crate) fn open(&mut self, opening: Opening, now: Duration) -> StreamKey {
-        let Opening { mut subscription, outlet, last, head, is_now, place } = opening;
+        let Opening { mut subscription, outlet, last, resumed, head, is_now, place } = opening;
         subscription.opened_s = now.as_secs() as u32;
         if self.streams.is_empty() {
             self.jump();
@@ -230,7 +213,9 @@ impl Shard {
         let mut stream = Stream::new(subscription, outlet, place, now);
         // Streams that open together don't end together.
         stream.end_by(self.settings.age_max.map(|age| now + age.mul_f64(0.9 + 0.1 * (self.random)())));
+        let (id, is_steered) = (stream.subscription.id(), stream.subscription.steering().is_some());
         let key = self.streams.insert(stream);
+        self.steered.extend(is_steered.then_some((id, key)));
         self.counters.has(true, now.as_secs() as u32);
         self.progress.stands(self.log.slot);
         self.index.write().unwrap_or_else(PoisonError::into_inner).insert(key, &follows);
@@ -241,11 +226,11 @@ impl Shard {
         let view = self.log.view();
         if let Some(stream) = self.streams.get_mut(key) {
             stream.outlet.belongs_to(key);
-            if last == LastEventId::None && is_now {
+            if last == LastEventId::Now || last == LastEventId::None && is_now {
                 // Nothing needs to be read.
                 stream.subscription.begin(Beginning::now(follows, head), &view);
             } else {
-                self.jobs.push(stream.job(Work::Begin(follows, last, head)));
+                self.jobs.push(stream.job(Work::Begin(follows, last, head, resumed)));
             }
         }
         self.pump(key, now);
@@ -283,7 +268,10 @@ impl Shard {
             Answer::Begin(Err(error)) | Answer::Page(Err(error)) => Some(error),
         };
         match failed {
-            None => self.pump(key, now),
+            None => {
+                self.change_at_last(key);
+                self.pump(key, now);
+            }
             Some(error) => {
                 let (bye, close) = match error {
                     CatchupError::PatternTooWide => (ByeReason::PatternTooWide, CloseReason::PatternTooWide),
@@ -466,7 +454,8 @@ impl Shard {
     /// That no stream holds more than a page, the rest of one frame, and the hub's own words.
     pub(crate) fn assert_bounds(&self) {
         for stream in self.streams.iter() {
-            let own_words = stream.subscription.follows().len() + 2;
+            // It may have followed more when they were said.
+            let own_words = stream.subscription.follows().len().max(16) + 2;
             assert!(stream.subscription.page_len() <= crate::limits::PAGE_EVENTS_MAX);
             assert_eq!(stream.run, NO_RUN, "between passes nothing is on its way");
             let rest = stream.rest_len();

@@ -19,8 +19,10 @@ use crate::history::History;
 use crate::limits::DISK_RESERVE_BYTES;
 use crate::pattern::Pattern;
 use crate::position::Position;
+use crate::remembered::Remembered;
 use crate::rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
-use crate::shard::{Job, Opening, Shard, ShardSettings};
+use crate::shard::change::Order;
+use crate::shard::{Job, Shard, ShardSettings};
 use crate::space::Space;
 use crate::stats::Counters;
 use crate::store::Store;
@@ -30,7 +32,9 @@ use crate::user::UserName;
 use crate::writer::{Group, Writer, WriterParts};
 
 mod client;
+mod connecting;
 mod reference;
+mod steering;
 mod trouble;
 
 use client::Client;
@@ -80,6 +84,8 @@ struct World {
     writer: Writer,
     history: History,
     shards: Vec<Shard>,
+    counters: Arc<Counters>,
+    remembered: Arc<Remembered>,
     /// Reads that nobody has done yet, with their shard.
     jobs: Vec<(usize, Job)>,
     clients: Vec<Client>,
@@ -88,6 +94,10 @@ struct World {
     cursor_age_max: Duration,
     /// Whether its disk runs full now and then.
     is_small: bool,
+    /// What shards are yet to be told, in order.
+    orders: Vec<(usize, Order)>,
+    /// Counts streams' ids.
+    ids: u128,
     /// What happened, for comparing two runs.
     trace: Vec<String>,
 }
@@ -118,22 +128,27 @@ impl World {
         let cursor_age_max = Duration::from_secs(if rng.random_bool(0.3) { 400 } else { 1_000_000 });
         let writer = open_writer(&disk, &clock, rng.random(), window_bytes, cursor_age_max);
         let history = writer.history();
+        let counters = Arc::<Counters>::default();
         let clients = (0..rng.random_range(1..6)).map(|which| Client::random(StreamId(which), &mut rng)).collect();
         let mut world = Self {
             rng,
-            clock,
+            clock: clock.clone(),
             disk,
             failed: None,
             half_back: false,
             writer,
             history,
             shards: Vec::new(),
+            counters: counters.clone(),
+            remembered: Arc::new(Remembered::new(clock.clone(), counters)),
             jobs: Vec::new(),
             clients,
             reference: Reference::default(),
             window_bytes,
             cursor_age_max,
             is_small: seed % 4 == 3,
+            orders: Vec::new(),
+            ids: 1_000,
             trace: Vec::new(),
         };
         world.start_shards();
@@ -149,15 +164,18 @@ impl World {
             retry: (Duration::from_secs(2), Duration::from_secs(4)),
             bye_retry: (Duration::from_secs(3), Duration::from_secs(6)),
         };
-        let new = |seed: u64| {
+        self.remembered = Arc::new(Remembered::new(self.clock.clone(), self.counters.clone()));
+        let new = |number: usize, seed: u64| {
             let mut rng = StdRng::seed_from_u64(seed);
             let (window, epochs) = (self.writer.window.clone(), self.writer.epochs.clone());
             let random = Box::new(move || rng.random::<f64>());
-            let counted = (Arc::<Counters>::default(), self.writer.endings.clone());
-            Shard::new(window, epochs, counted, settings, random, self.clock.elapsed())
+            let counted = (self.counters.clone(), self.writer.endings.clone());
+            let remembered = (number, self.remembered.clone());
+            Shard::new(window, epochs, counted, remembered, settings, random, self.clock.elapsed())
         };
-        self.shards = vec![new(1), new(2)];
+        self.shards = vec![new(0, 1), new(1, 2)];
         self.jobs.clear();
+        self.orders.clear();
     }
 
     /// One random thing happens.
@@ -166,7 +184,8 @@ impl World {
             self.reopen();
         }
         match self.rng.random_range(0..100) {
-            0..30 => self.publish(),
+            0..26 => self.publish(),
+            26..30 => self.change_one(),
             30..40 => {
                 let which = self.rng.random_range(0..self.shards.len());
                 let now = self.clock.elapsed();
@@ -197,6 +216,11 @@ impl World {
             98 | 99 if self.rng.random_bool(0.5) => self.break_store(),
             _ => {}
         }
+        if self.rng.random_bool(0.3) {
+            let shard = self.rng.random_range(0..self.shards.len());
+            self.obey(shard);
+        }
+        self.hear_answers();
         self.gather_jobs();
         self.shards.iter().for_each(Shard::assert_bounds);
         assert!(self.writer.window.size().0 <= self.window_bytes, "the window is bounded");
@@ -312,36 +336,6 @@ impl World {
         }
     }
 
-    fn connect_or_cut(&mut self) {
-        let which = self.rng.random_range(0..self.clients.len());
-        let now = self.clock.elapsed();
-        if let Some((shard, key)) = self.clients[which].connection {
-            self.shards[shard].close(key, crate::stats::CloseReason::Left);
-            self.clients[which].cut();
-        } else {
-            self.connect(which, now);
-        }
-    }
-
-    fn connect(&mut self, which: usize, now: Duration) {
-        if self.disk.is_closed() || self.half_back {
-            // The test itself could not see what such a stream is promised: nothing can be read, or the store is open again
-            // and shows floors of a commit that is not released yet.
-            return;
-        }
-        let shard = self.rng.random_range(0..self.shards.len());
-        // What is kept at this moment is what the stream is promised.
-        let floors = self.floors();
-        let kept = self.reference.kept(&floors);
-        let client = &mut self.clients[which];
-        let (head, slot) = self.writer.window.head();
-        let (subscription, outlet, last) = client.connect(slot);
-        client.promise(floors, &kept);
-        let is_now = crate::beginning::is_now(&self.history, subscription.follows());
-        let opening = Opening { subscription, outlet, last, head, is_now, place: None };
-        client.connection = Some((shard, self.shards[shard].open(opening, now)));
-    }
-
     /// The floors of all channels.
     fn floors(&self) -> HashMap<ChannelName, Position> {
         let names = CHANNELS.iter().chain([&EVERYONE]);
@@ -409,6 +403,10 @@ impl World {
             for (shard, Job { key, work, .. }) in std::mem::take(&mut self.jobs) {
                 let Ok(answer) = work.run(&self.history) else { panic!("the store can be read") };
                 self.shards[shard].answer(key, answer, now);
+                self.hear_answers();
+            }
+            for shard in 0..self.shards.len() {
+                self.obey(shard);
             }
             let mut carried = false;
             for which in 0..self.clients.len() {
@@ -439,6 +437,9 @@ fn run(seed: u64, steps: usize) -> Vec<String> {
         world.step();
     }
     world.settle();
+    if std::env::var_os("FANFARE_TRACE").is_some() {
+        eprintln!("{}", world.trace.join("\n"));
+    }
     world.check();
     world.trace
 }

@@ -16,6 +16,7 @@ use crate::draft::{Draft, Publisher};
 use crate::event::Event;
 use crate::history::History;
 use crate::pattern::Pattern;
+use crate::remembered::Remembered;
 use crate::rule::{Durability, Overflow, Rule, Rules, WhenFull};
 use crate::shard::{Job, Opening, Shard, ShardSettings};
 use crate::space::Space;
@@ -130,8 +131,10 @@ impl World {
             let mut rng = StdRng::seed_from_u64(seed);
             let (window, epochs) = (self.writer.window.clone(), self.writer.epochs.clone());
             let random = Box::new(move || rng.random::<f64>());
-            let shared = (Arc::<Counters>::default(), self.writer.endings.clone());
-            Shard::new(window, epochs, shared, settings, random, self.clock.elapsed())
+            let counters = Arc::<Counters>::default();
+            let remembered = (0, Arc::new(Remembered::new(self.clock.clone(), counters.clone())));
+            let shared = (counters, self.writer.endings.clone());
+            Shard::new(window, epochs, shared, remembered, settings, random, self.clock.elapsed())
         };
         self.shards = vec![new(1), new(2)];
         self.jobs.clear();
@@ -325,7 +328,7 @@ impl World {
         let next = self.doubts.first().map_or(self.next, |change| change.number);
         let (subscription, outlet, last) = client.connect(slot, next);
         let is_now = crate::beginning::is_now(&self.history, subscription.follows());
-        let opening = Opening { subscription, outlet, last, head, is_now, place: None };
+        let opening = Opening { subscription, outlet, last, resumed: None, head, is_now, place: None };
         client.connection = Some((shard, self.shards[shard].open(opening, self.clock.elapsed())));
     }
 

@@ -37,11 +37,15 @@ pub enum CloseReason {
     Aged,
     /// All that the stream followed had ended.
     Ended,
+    /// Its listener opened it anew.
+    Replaced,
+    /// It was ended for good.
+    Deleted,
 }
 
 impl CloseReason {
     /// All reasons.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Left,
         Self::Stalled,
         Self::Overflow,
@@ -53,6 +57,8 @@ impl CloseReason {
         Self::Slow,
         Self::Aged,
         Self::Ended,
+        Self::Replaced,
+        Self::Deleted,
     ];
 
     /// The word for it.
@@ -69,6 +75,8 @@ impl CloseReason {
             Self::Slow => "slow",
             Self::Aged => "aged",
             Self::Ended => "ended",
+            Self::Replaced => "replaced",
+            Self::Deleted => "deleted",
         }
     }
 }
@@ -96,6 +104,9 @@ pub(crate) struct Counters {
     /// When each open stream was opened, in seconds of the hub's clock, all together: what their average age is made of.
     opened_s: AtomicU64,
     pub(crate) resumed: AtomicU64,
+    pub(crate) changed: AtomicU64,
+    pub(crate) replaced: AtomicU64,
+    pub(crate) forgotten: AtomicU64,
     behind: AtomicU64,
     pub(crate) refused_full: AtomicU64,
     pub(crate) refused_stopping: AtomicU64,
@@ -253,6 +264,14 @@ pub struct Stats {
     pub streams_opened: u64,
     /// Streams opened since the start that took up where their listener had stopped.
     pub streams_resumed: u64,
+    /// Changes of what open streams, or those that are remembered, follow.
+    pub streams_changed: u64,
+    /// Streams whose listener opened them anew before they had ended.
+    pub streams_replaced: u64,
+    /// Streams that are not open, of which it is remembered what they followed.
+    pub streams_remembered: u64,
+    /// Streams that were forgotten before their time, for want of room.
+    pub streams_forgotten: u64,
     /// Streams refused because the hub was full.
     pub streams_refused_full: u64,
     /// Streams refused because the hub was stopping.
@@ -354,6 +373,10 @@ impl Counters {
             streams_age: self.age(now),
             streams_opened: read(&self.opened),
             streams_resumed: read(&self.resumed),
+            streams_changed: read(&self.changed),
+            streams_replaced: read(&self.replaced),
+            streams_remembered: 0,
+            streams_forgotten: read(&self.forgotten),
             streams_refused_full: read(&self.refused_full),
             streams_refused_stopping: read(&self.refused_stopping),
             streams_refused_over: read(&self.refused_over),

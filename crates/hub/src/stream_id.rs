@@ -4,7 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A stream's id, as text 32 hexadecimal digits.
+/// A stream's id, as text 32 hexadecimal digits. Packed, since every stream has one and would be aligned as it is.
+#[repr(Rust, packed(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub(crate) u128);
 
@@ -15,7 +16,7 @@ pub struct StreamIdError;
 
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", { self.0 })
     }
 }
 

@@ -48,6 +48,9 @@ pub enum SubscribeError {
 /// What a listener asks for.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
+    /// The id by which the listener knows the stream again, if it brings one. Of a stream that is remembered, what it
+    /// followed last counts, and not what is asked for.
+    pub stream: Option<StreamId>,
     /// What to follow, and from when on.
     pub follows: Follows,
     /// The id that the listener saw last, as it said it.
@@ -68,6 +71,7 @@ impl Default for Subscribe {
     /// Nothing yet to follow, but what is for everyone; all else as `GET /events` has it where nothing is said.
     fn default() -> Self {
         Self {
+            stream: None,
             follows: Follows::default(),
             last_event_id: None,
             form: Form::default(),
@@ -85,6 +89,8 @@ pub struct Reservation {
     hub: Hub,
     follows: Arc<Follows>,
     style: Style,
+    /// Whether the listener brought the stream's id.
+    is_named: bool,
     last: LastEventId,
     /// The window's head when the stream was asked for.
     head: (Position, u64),
@@ -130,7 +136,7 @@ impl Hub {
     ///
     /// When nothing or too much is followed, or the hub is full or stopping.
     pub fn reserve(&self, subscribe: Subscribe) -> Result<Reservation, SubscribeError> {
-        let Subscribe { follows, last_event_id, form, hello, heartbeat, everyone, user } = subscribe;
+        let Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user } = subscribe;
         if follows.is_empty() {
             return Err(SubscribeError::Nothing);
         }
@@ -155,11 +161,13 @@ impl Hub {
             Some(id) => id.parse().map_or(LastEventId::Foreign, LastEventId::Cursor),
         };
         let heartbeat_ms = self.heartbeat_of(&follows).as_millis().try_into().unwrap_or(u32::MAX);
-        let style = Style { stream: StreamId(rand::random()), form, hello, beat: heartbeat, heartbeat_ms };
+        let is_named = stream.is_some();
+        let stream = stream.unwrap_or_else(|| StreamId(rand::random()));
+        let style = Style { stream, form, hello, beat: heartbeat, heartbeat_ms };
         // "Now" is now, and not when somebody gets round to finding out where the stream begins.
         let head = self.0.history.window.head();
         let follows = self.0.follows.share(follows.heard_by(user, everyone));
-        Ok(Reservation { hub: self.clone(), follows, style, last, head, place })
+        Ok(Reservation { hub: self.clone(), follows, style, is_named, last, head, place })
     }
 
     /// How many streams are open, or about to be.
@@ -167,15 +175,13 @@ impl Hub {
         self.0.open.load(Ordering::Acquire)
     }
 
-    /// The inbox of the next stream's shard. There is always at least one.
-    fn next_shard(&self) -> Option<Arc<Inbox>> {
-        let next = self.0.next_shard.fetch_add(1, Ordering::Relaxed);
-        let at = next.checked_rem(self.0.shards.len())?;
-        self.0.shards.get(at).map(|shard| shard.inbox.clone())
+    /// The number of the next stream's shard. There is always at least one.
+    fn next_shard(&self) -> usize {
+        self.0.next_shard.fetch_add(1, Ordering::Relaxed).checked_rem(self.0.shards.len()).unwrap_or_default()
     }
 
     /// The shortest heartbeat of what is followed.
-    fn heartbeat_of(&self, follows: &Follows) -> Duration {
+    pub(crate) fn heartbeat_of(&self, follows: &Follows) -> Duration {
         let of_channels = follows.channels().iter().map(|(name, _)| self.0.rules.of(name).heartbeat);
         let of_patterns = follows
             .patterns()
@@ -218,13 +224,17 @@ impl Reservation {
     }
 
     fn open(self, outlet: Outlet, head: &[u8]) -> Option<Arc<Inbox>> {
-        let Self { hub, follows, style, last, head: (position, slot), place } = self;
+        let Self { hub, follows, style, is_named, last, head: (position, slot), place } = self;
         let words = [head, &opening(hub.jittered_retry())].concat();
-        let is_now = beginning::is_now(&hub.0.history, &follows);
-        let subscription = Subscription::new(follows, style, slot, &words);
+        let mut subscription = Subscription::new(follows, style, slot, &words);
         hub.0.counters.opened();
-        let shard = hub.next_shard();
-        let opening = Opening { subscription, outlet, last, head: position, is_now, place: Some(Arc::new(place)) };
+        let number = hub.next_shard();
+        let shard = hub.0.shards.get(number).map(|shard| shard.inbox.clone());
+        let (last, resumed) =
+            if is_named { hub.open_named(&mut subscription, number, (last, position)) } else { (last, None) };
+        let is_now = beginning::is_now(&hub.0.history, subscription.follows());
+        let place = Some(Arc::new(place));
+        let opening = Opening { subscription, outlet, last, resumed, head: position, is_now, place };
         if let Some(shard) = &shard {
             shard.send(Command::Open(Box::new(opening)));
         }

@@ -28,6 +28,12 @@ use crate::stream_id::StreamId;
 use crate::window::{Slots, Window};
 use crate::witness::Witness;
 
+mod steering;
+mod way;
+
+pub(crate) use self::steering::Steering;
+use self::way::Way;
+
 /// How heartbeats look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeartbeatStyle {
@@ -74,21 +80,6 @@ enum Place {
     Live,
 }
 
-/// A stream's way through history.
-#[derive(Debug)]
-struct Way {
-    /// Away while somebody reads the next page.
-    catchup: Option<Box<Catchup>>,
-    /// The page that is being sent: each event with the channel by which it is followed.
-    page: Vec<(Arc<Entry>, usize)>,
-    /// The next event of the page.
-    next: usize,
-    /// What the page weighs.
-    held: Option<PageBytes>,
-    /// Where the live part goes on, while a backfill is sent.
-    backfill_upto: Option<Position>,
-}
-
 /// One stream's place in the log.
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -111,6 +102,8 @@ pub(crate) struct Subscription {
     end: Option<ByeReason>,
     /// Whether its channels have ended, as far as it knows.
     pub(crate) witness: Witness,
+    /// Of a stream that was named or changed.
+    steering: Option<Box<Steering>>,
 }
 
 /// What [`Subscription::pull`] has done.
@@ -132,7 +125,7 @@ pub(crate) enum Pull {
 
 /// The id under which a client with a foreign id hears of its gaps. No log ever gives it, so a client that comes back with
 /// it hears of them again.
-const FOREIGN: Cursor = Cursor { position: Position::ORIGIN, random: 0, backfill: None };
+const FOREIGN: Cursor = Cursor { position: Position::ORIGIN, random: 0, backfill: None, fill: None };
 
 impl Subscription {
     /// A subscription that waits for its beginning. `opening` is sent before that.
@@ -149,6 +142,7 @@ impl Subscription {
             opened_s: 0,
             beat_day: 0,
             end: None,
+            steering: None,
         }
     }
 
@@ -181,13 +175,15 @@ impl Subscription {
     pub(crate) fn begin(&mut self, beginning: Beginning, view: &View<'_>) {
         let Beginning { catchup, gaps, resumed, known } = beginning;
         self.sent = catchup.at;
-        self.place = Place::History(Box::new(Way::new(catchup)));
+        self.place = Place::History(Box::new(Way::new(Box::new(catchup))));
+        self.fill_in();
         let cursor = self.cursor(view);
         let hello_id = if known { cursor } else { FOREIGN };
         let hello = Notice::Hello {
             stream: &self.style.stream.to_string(),
             epoch: &view.epochs.current().to_string(),
             resumed,
+            revision: self.revision(),
             heartbeat: self.heartbeat(),
             style: self.style.hello,
         };
@@ -238,9 +234,9 @@ impl Subscription {
     /// How far the stream has come.
     pub(crate) fn cursor(&self, view: &View<'_>) -> Cursor {
         match &self.place {
-            Place::History(way) => way.cursor(self.sent, view),
-            Place::Live => view.epochs.cursor(view.position.max(self.sent), None),
-            Place::Beginning | Place::Window { .. } => view.epochs.cursor(self.sent, None),
+            Place::History(way) => way.cursor(self.sent, view).unwrap_or_else(|| self.plain_cursor(self.sent, view)),
+            Place::Live => self.plain_cursor(view.position.max(self.sent), view),
+            Place::Beginning | Place::Window { .. } => self.plain_cursor(self.sent, view),
         }
     }
 
@@ -248,6 +244,10 @@ impl Subscription {
     pub(crate) fn pull(&mut self, view: &View<'_>, portion: &mut Portion) -> Pull {
         if !self.first.is_empty() {
             portion.push_words(&std::mem::take(&mut self.first));
+            return Pull::Some;
+        }
+        if let Some(words) = self.news(view) {
+            portion.push_words(&words);
             return Pull::Some;
         }
         if let Some(reason) = self.end {
@@ -270,8 +270,8 @@ impl Subscription {
                         self.witness.doubt();
                     }
                     let mark = Mark { next: way.next as u64, sent: self.sent };
-                    if way.backfill_upto.is_some() {
-                        let id = way.cursor(self.sent, view).to_text();
+                    if let Some(cursor) = way.cursor(self.sent, view) {
+                        let id = cursor.to_text();
                         portion.push_frame(&entry.frame_as(&id, style.form, *channel).bytes, mark, false);
                     } else {
                         portion.push_frame(&entry.frame(style.form, *channel).bytes, mark, entry.id().is_some());
@@ -297,7 +297,13 @@ impl Subscription {
         if catchup.go_on() {
             return Pull::Page(catchup);
         }
-        way.backfill_upto = None;
+        let (upto, fill) = (way.backfill_upto.take(), way.fill.take());
+        if let Some(upto) = upto {
+            way.catchup = Some(catchup);
+            self.filled_in(upto, fill);
+            self.fill_in();
+            return Pull::Some;
+        }
         match view.window.slot_after(self.sent, self.opened) {
             Some(slot) if slot > view.slot => {
                 way.catchup = Some(catchup);
@@ -473,26 +479,5 @@ impl Subscription {
         // Before the hello, or while gaps wait, the client's own cursor is the right one.
         let cursor = (self.has_begun() && self.first.is_empty()).then(|| self.cursor(view));
         Notice::Bye { reason, retry: Some(retry) }.encode(cursor)
-    }
-}
-
-impl Way {
-    /// A way whose first page is yet to be asked for.
-    fn new(catchup: Catchup) -> Self {
-        let backfill_upto = catchup.backfill.as_ref().map(|backfill| backfill.upto);
-        Self { catchup: Some(Box::new(catchup)), page: Vec::new(), next: 0, held: None, backfill_upto }
-    }
-
-    /// A way of which somebody reads the first page.
-    fn waiting() -> Self {
-        Self { catchup: None, page: Vec::new(), next: 0, held: None, backfill_upto: None }
-    }
-
-    /// The cursor of a stream on this way.
-    fn cursor(&self, sent: Position, view: &View<'_>) -> Cursor {
-        match self.backfill_upto {
-            Some(upto) => view.epochs.cursor(upto, Some(sent.min(upto))),
-            None => view.epochs.cursor(sent, None),
-        }
     }
 }

@@ -83,6 +83,15 @@ impl Witness {
         Self::new(if all && names.any(can_end) { Known::Unknown { from: 0 } } else { Known::Endless })
     }
 
+    /// The stream follows something else from now on. What somebody sees who looks meanwhile is of no use.
+    pub(crate) fn follow(&mut self, follows: &Follows) {
+        let is_asked = matches!(self.known(), Known::Asked { .. });
+        *self = Self::of(follows);
+        if is_asked && !self.is_endless() {
+            *self = Self::new(Known::Asked { again: true, from: 0 });
+        }
+    }
+
     /// Whether not all of what it follows can end.
     pub(crate) fn is_endless(self) -> bool {
         self.known() == Known::Endless
@@ -189,7 +198,9 @@ impl Hub {
 
     /// The cursor that a request comes with, if it is of this log and the request follows nothing that is endless.
     fn cursor_of(&self, subscribe: &Subscribe) -> Option<Cursor> {
-        if Witness::of(&subscribe.follows).is_endless() {
+        // Of a stream that is remembered, it isn't the request that says what it follows.
+        let is_remembered = subscribe.stream.is_some_and(|id| self.remembers(id));
+        if is_remembered || Witness::of(&subscribe.follows).is_endless() {
             return None;
         }
         let cursor = match subscribe.last_event_id.as_deref() {

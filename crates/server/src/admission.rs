@@ -24,6 +24,7 @@ use crate::rates::{Limiter, Standing};
 pub(crate) struct Admission {
     connects: RwLock<Option<Arc<Limiter>>>,
     publishes: RwLock<Option<Arc<Limiter>>>,
+    changes: RwLock<Option<Arc<Limiter>>>,
     /// Streams that one address may have; 0 for any number.
     per_address_max: AtomicUsize,
     streams: Arc<Streams>,
@@ -58,6 +59,7 @@ impl Admission {
     pub(crate) fn reload(&self, limits: &LimitsConfig, per_address_max: usize) {
         set(&self.connects, "connects", limits.connects);
         set(&self.publishes, "publishes", limits.publishes);
+        set(&self.changes, "changes", limits.changes);
         self.per_address_max.store(per_address_max, Ordering::Relaxed);
     }
 
@@ -103,13 +105,15 @@ fn check(limiter: &RwLock<Option<Arc<Limiter>>>, client: Client) -> Result<Optio
     limiter.check(address).map(Some)
 }
 
-/// The middleware that holds publishers to their rate. A batch counts once.
+/// The middleware that holds publishers, and who changes streams, to their rate. A batch counts once.
 pub(crate) async fn publishing(State(door): State<Door>, client: Client, request: Request, next: Next) -> Response {
-    // What is posted elsewhere asks for a stream.
-    if request.method() != Method::POST || request.uri().path() == "/subscribe" {
-        return next.run(request).await;
-    }
-    match check(&door.admission().publishes, client) {
+    let limiter = match *request.method() {
+        // What is posted there asks for a stream.
+        Method::POST if request.uri().path() != "/subscribe" => &door.admission().publishes,
+        Method::PATCH | Method::DELETE if request.uri().path().starts_with("/streams/") => &door.admission().changes,
+        _ => return next.run(request).await,
+    };
+    match check(limiter, client) {
         Ok(None) => next.run(request).await,
         Ok(Some(standing)) => {
             let mut answer = next.run(request).await;

@@ -64,6 +64,8 @@ codes! {
     ForeignOrigin: "foreign_origin", FORBIDDEN, "Pages of other sites may not do this";
     /// There is nothing at this path.
     NotFound: "not_found", NOT_FOUND, "There is nothing here";
+    /// No stream with this id is open or remembered.
+    UnknownStream: "unknown_stream", NOT_FOUND, "There is no such stream";
     /// The path exists, but not for this method; `Allow` names those that it has.
     MethodNotAllowed: "method_not_allowed", METHOD_NOT_ALLOWED, "Not with this method";
     /// The client took too long to send its request.
@@ -95,7 +97,7 @@ codes! {
     Internal: "internal", INTERNAL_SERVER_ERROR, "Something went wrong";
     /// The hub has as many streams as it may have.
     Full: "full", SERVICE_UNAVAILABLE, "The hub is full";
-    /// So many bodies are being read that there is no room for this one.
+    /// So many bodies are being read, or changes of the stream wait, that there is no room for this one.
     Busy: "busy", SERVICE_UNAVAILABLE, "The hub has too much to read";
     /// The hub is stopping; it or another one will be back.
     Draining: "draining", SERVICE_UNAVAILABLE, "The hub is stopping";

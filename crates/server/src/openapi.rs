@@ -44,7 +44,7 @@ struct Operation {
     parameters: Vec<Value>,
     /// Content types and schemas of the request's body.
     body: Vec<(&'static str, Value)>,
-    /// What 200 is: content type, schema.
+    /// What 200 is: content type, schema. [`NOTHING`] where it is 204.
     answer: (&'static str, Value),
     /// What may go wrong here, beside what may go wrong everywhere.
     codes: Vec<Code>,
@@ -54,14 +54,21 @@ struct Operation {
 const EVERYWHERE: [Code; 6] =
     [Code::Malformed, Code::ForeignOrigin, Code::UrlTooLong, Code::WrongHost, Code::HeadersTooLarge, Code::Internal];
 
+/// The answer of what has none.
+const NOTHING: (&str, Value) = ("", Value::Null);
+
 impl Operation {
     fn document(&self) -> Value {
         let (content_type, schema) = &self.answer;
-        let ok = json!({"description": "Done.", "content": {*content_type: {"schema": schema}}});
-        let mut responses = Map::from_iter([("200".to_owned(), ok)]);
+        let ok = if content_type.is_empty() {
+            ("204".to_owned(), json!({"description": "Done."}))
+        } else {
+            ("200".to_owned(), json!({"description": "Done.", "content": {*content_type: {"schema": schema}}}))
+        };
+        let mut responses = Map::from_iter([ok]);
         if *content_type == "text/event-stream" {
-            let over = json!({"description": "All that would be followed has ended, and the listener has all of it."});
-            responses.insert("204".to_owned(), over);
+            let over = "All that would be followed has ended, and the listener has all of it; or the stream was ended for good.";
+            responses.insert("204".to_owned(), json!({"description": over}));
         }
         let mut codes: Vec<Code> = EVERYWHERE.into_iter().chain(self.codes.iter().copied()).collect();
         codes.sort_by_key(|code| Code::ALL.iter().position(|other| other == code));
@@ -147,6 +154,10 @@ mod tests {
         let page = door.get("/channels/a/history").await.json().await;
         has_members_of("Page", &page);
         has_members_of("Event", &page["events"][0]);
+        let stream = "/streams/0123456789abcdef0123456789abcdef";
+        let mut listener = door.get("/events?stream=0123456789abcdef0123456789abcdef").await;
+        listener.read_until("fanfare.hello").await;
+        has_members_of("Stream", &door.get(stream).await.json().await);
         has_members_of("Problem", &door.get("/channels/a?x=1").await.problem().await);
         has_members_of("Ready", &door.get("/health/ready").await.json().await);
         has_members_of("Live", &door.get("/health/live").await.json().await);

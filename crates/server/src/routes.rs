@@ -16,12 +16,14 @@ pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod keys;
 pub(crate) mod metrics;
+pub(crate) mod names;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod producer;
 pub(crate) mod publish;
 pub(crate) mod publish_raw;
 pub(crate) mod stats;
+pub(crate) mod streams;
 pub(crate) mod style;
 pub(crate) mod subscribe;
 
@@ -43,6 +45,9 @@ const fn route(path: &'static str, methods: &'static [&'static str], make: fn() 
 pub(crate) const API: &[Route] = &[
     route("/events", &["GET"], events::route),
     route("/subscribe", &["POST"], || post(subscribe::subscribe).fallback(only_post)),
+    route("/streams/{stream}", &["GET", "PATCH", "DELETE"], || {
+        get(streams::read).patch(streams::change).delete(streams::end).fallback(streams::only_these)
+    }),
     route("/publish", &["POST"], || post(publish::publish).fallback(only_post)),
     route("/channels", &["GET", "POST", "DELETE"], || {
         get(channels::channels).post(publish_raw::by_query).delete(keys::delete_by_query).fallback(get_post_or_delete)

@@ -22,11 +22,19 @@ pub(super) struct DamageTold {
     floors: HashSet<GapScope>,
 }
 
+impl DamageTold {
+    /// Adds what had been told before.
+    pub(super) fn add(&mut self, before: Self) {
+        self.events = self.events.max(before.events);
+        self.floors.extend(before.floors);
+    }
+}
+
 impl Catchup {
     /// Tells of floors that can't be read: something may have been removed below one that is as high as they may be.
     pub(super) fn tell_lost_floor(&mut self, to: Position, scope: GapScope, from: Position, page: &mut Page) {
-        let from = from.max(self.told);
-        if to > from && self.began_before(to) && self.damage_told.floors.insert(scope.clone()) {
+        let from = from.max(self.told.all);
+        if to > from && self.began_before(to) && self.told.damage.floors.insert(scope.clone()) {
             page.gaps.push(Gap { scope, reason: GapReason::Damaged, from: Some(from), to });
         }
     }
@@ -40,7 +48,7 @@ impl Catchup {
         names: &[ChannelName],
         from: Position,
     ) -> Result<Vec<(Unread, Vec<GapScope>)>, StoreError> {
-        let told = self.damage_told.events;
+        let told = self.told.damage.events;
         let mut damaged = Vec::new();
         for part in history.lost.parts() {
             if part.to <= from.max(told) || part.from >= run.covered {
@@ -87,15 +95,15 @@ impl Catchup {
                     _ => gaps.push(Gap { scope: scope.clone(), reason: GapReason::Damaged, from: Some(from), to }),
                 }
             }
-            self.damage_told.events = self.damage_told.events.max(unread.to);
+            self.told.damage.events = self.told.damage.events.max(unread.to);
         }
         page.gaps.append(&mut gaps);
     }
 
     /// All channels and patterns.
     fn all(&self) -> Vec<GapScope> {
-        let channels = self.follows.channels().iter().map(|(name, _)| GapScope::Channel(name.clone()));
-        let patterns = self.follows.patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
+        let channels = self.of().channels().iter().map(|(name, _)| GapScope::Channel(name.clone()));
+        let patterns = self.of().patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
         channels.chain(patterns).collect()
     }
 
@@ -111,12 +119,12 @@ impl Catchup {
             None => Ok(true),
         };
         let mut scopes = Vec::new();
-        for (name, _) in self.follows.channels() {
+        for (name, _) in self.of().channels() {
             if may_have(history.row_if_readable(name)?)? {
                 scopes.push(GapScope::Channel(name.clone()));
             }
         }
-        for (pattern, _) in self.follows.patterns() {
+        for (pattern, _) in self.of().patterns() {
             let channels = channels_of(history, pattern, PATTERN_GAPS_MAX)?;
             let channels = channels.filter(|_| !history.tiers.damage.is_in(Table::Channels));
             let Some(channels) = channels else {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Shard;
 use super::progress::Progress;
 use crate::index::StreamKey;
+use crate::limits::RETRY_MAX;
 use crate::notice::ByeReason;
 use crate::stats::CloseReason;
 
@@ -13,6 +14,7 @@ impl Shard {
     /// The reader of a stream went away, or takes nothing.
     pub(crate) fn close(&mut self, key: StreamKey, reason: CloseReason) {
         let Some(mut stream) = self.streams.remove(key) else { return };
+        self.forget(key, &stream);
         self.index.write().unwrap_or_else(PoisonError::into_inner).remove(key, stream.subscription.follows());
         // Whoever notices first that nobody is there, be it a write or the socket's own word, it's the socket that knows why.
         let is_lost = reason == CloseReason::Left && stream.outlet.has_timed_out();
@@ -28,7 +30,12 @@ impl Shard {
 
     /// Ends a stream from the hub's side: it is told why and when to come back.
     pub(super) fn end(&mut self, key: StreamKey, bye: ByeReason, reason: CloseReason) {
-        let (shortest, longest) = if bye == ByeReason::Age { self.settings.retry } else { self.settings.bye_retry };
+        let (shortest, longest) = match bye {
+            ByeReason::Age => self.settings.retry,
+            // Where its listener comes back all the same, it takes the stream away from whoever has it now.
+            ByeReason::Replaced => (RETRY_MAX, RETRY_MAX),
+            _ => self.settings.bye_retry,
+        };
         // Who leaves early has the longer to wait until there is a hub again.
         let retry = shortest + longest.saturating_sub(shortest).mul_f64((self.random)()) + self.drain.1;
         self.flush_last(key);

@@ -223,6 +223,7 @@ mod tests {
     use crate::mailbox::{BodyInlet, mailbox};
     use crate::outlet::Outlet;
     use crate::pattern::Pattern;
+    use crate::remembered::Remembered;
     use crate::rule::{Rule, Rules};
     use crate::shard::{Opening, ShardSettings};
     use crate::space::Space;
@@ -269,7 +270,9 @@ mod tests {
             };
             let (window, epochs) = (writer.window.clone(), writer.epochs.clone());
             let counted = (Arc::<Counters>::default(), writer.endings.clone());
-            let mut shard = Shard::new(window, epochs, counted, settings, Box::new(|| 0.5), clock.elapsed());
+            let remembered = Arc::new(Remembered::new(clock.clone(), Arc::default()));
+            let mut shard =
+                Shard::new(window, epochs, counted, (0, remembered), settings, Box::new(|| 0.5), clock.elapsed());
             let follows = ["f", "a"].map(|name| (ChannelName::new(name).unwrap(), Since::Now));
             let follows = Arc::new(Follows::new(follows.to_vec(), vec![]));
             let mut inlets = Vec::new();
@@ -281,7 +284,15 @@ mod tests {
                 let subscription = Subscription::new(follows.clone(), style, slot, b":\n");
                 let outlet = Outlet::Body(outlet);
                 shard.open(
-                    Opening { subscription, outlet, last: LastEventId::None, head, place: None, is_now: true },
+                    Opening {
+                        subscription,
+                        outlet,
+                        last: LastEventId::None,
+                        resumed: None,
+                        head,
+                        place: None,
+                        is_now: true,
+                    },
                     clock.elapsed(),
                 );
                 inlets.push(inlet);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mio::Waker;
 
+use super::change::Order;
 use super::{Answer, Opening, ShardSettings};
 use crate::index::StreamKey;
 use crate::mailbox::MailboxRef;
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Ready(MailboxRef),
     /// A body is gone.
     Left(MailboxRef),
+    /// Somebody wants something of a stream. Each is a request that waits for its answer, or a stream that is opened.
+    Order(Box<Order>),
     /// Other settings count from now on.
     Settings(ShardSettings),
     /// The hub stops: all streams end within this time.

@@ -81,10 +81,12 @@ impl Work {
     /// Reads it, or gives it back if the store is being reopened: then it is to be read once that is done.
     pub(crate) fn run(self, history: &History) -> Result<Answer, Self> {
         match self {
-            Self::Begin(follows, last, head) => match Beginning::find(history, follows.clone(), last, head) {
-                Err(CatchupError::Store(StoreError::Reopening)) => Err(Self::Begin(follows, last, head)),
-                found => Ok(Answer::Begin(found.map(Box::new))),
-            },
+            Self::Begin(follows, last, head, resumed) => {
+                match Beginning::find(history, follows.clone(), last, head, resumed.as_deref()) {
+                    Err(CatchupError::Store(StoreError::Reopening)) => Err(Self::Begin(follows, last, head, resumed)),
+                    found => Ok(Answer::Begin(found.map(Box::new))),
+                }
+            }
             Self::Look(follows, from) => match Look::at(history, &follows, from) {
                 Err(StoreError::Reopening) => Err(Self::Look(follows, from)),
                 look => Ok(Answer::Look(look.ok())),

@@ -78,6 +78,11 @@ impl ShardLoop {
                     Command::Left(mailbox) => {
                         mailbox.key().into_iter().for_each(|key| self.shard.close(key, CloseReason::Left));
                     }
+                    Command::Order(order) => {
+                        // What was published before somebody asked is before the change.
+                        self.shard.pass(now);
+                        self.shard.order(*order, now);
+                    }
                     Command::Settings(settings) => self.shard.reload(settings),
                     Command::Drain(window) => {
                         self.shard.pass(now);

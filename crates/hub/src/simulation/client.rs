@@ -9,8 +9,9 @@ use fanfare_wire::{Decoder, Item};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::steering::{Kept, Span, Steered};
 use super::{CHANNELS, Reference, USERS, name};
-use crate::audience::{EVERYONE, is_everyone};
+use crate::audience::EVERYONE;
 use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
@@ -34,16 +35,24 @@ struct Told {
     reason: String,
     from: Option<Position>,
     to: Position,
+    /// Of which change's fill it is.
+    fill: Option<u32>,
 }
 
 /// What is on its way between hub and client.
 type Wire = Arc<Mutex<VecDeque<u8>>>;
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something else that a client knows")]
 pub(super) struct Client {
+    /// What it asks for.
     follows: Arc<Follows>,
+    /// What it follows since that was changed.
+    pub(super) steered: Steered,
     /// The id that its streams have.
-    id: StreamId,
+    pub(super) id: StreamId,
+    /// Whether it brings its id.
+    pub(super) is_named: bool,
     pub(super) connection: Option<(usize, StreamKey)>,
     inlet: Option<BodyInlet>,
     wire: Wire,
@@ -55,10 +64,8 @@ pub(super) struct Client {
     last_id: String,
     /// Where it began: the cursor of the first hello, and the floors then.
     began: Option<(Cursor, HashMap<ChannelName, Position>)>,
-    /// The floors and the events of `last:N` and `start` that the hub was asked to begin with, this time.
-    promise: (HashMap<ChannelName, Position>, Vec<(usize, ChannelName)>),
-    /// The same, of the connection that counts: the first on which a hello was heard.
-    promised: Vec<(usize, ChannelName)>,
+    /// The floors when it connected this time.
+    floors: HashMap<ChannelName, Position>,
     /// Numbers of events received, in order.
     received: Vec<usize>,
     told: Vec<Told>,
@@ -69,7 +76,7 @@ pub(super) struct Client {
     /// Scopes of gaps told on this connection, with their ends.
     told_now: HashSet<(String, Position)>,
     /// How far ids on this connection have come.
-    progress: Position,
+    progress: (Position, u32, Position),
     /// A new log has begun; the next thing heard must be the gap.
     log_is_new: bool,
 }
@@ -105,9 +112,12 @@ impl Client {
             channels.push((name("a"), common));
         }
         let user = rng.random_bool(0.4).then(|| UserName::new(USERS[rng.random_range(0..USERS.len())]).unwrap());
+        let follows = Follows::new(channels, patterns).heard_by(user, rng.random_bool(0.7));
         Self {
-            follows: Arc::new(Follows::new(channels, patterns).heard_by(user, rng.random_bool(0.7))),
+            steered: Steered::new(&follows),
+            follows: Arc::new(follows),
             id,
+            is_named: rng.random_bool(0.6),
             connection: None,
             inlet: None,
             wire: Wire::default(),
@@ -116,14 +126,13 @@ impl Client {
             decoder: Decoder::new(),
             last_id: String::new(),
             began: None,
-            promise: Default::default(),
-            promised: Vec::new(),
+            floors: HashMap::new(),
             received: Vec::new(),
             told: Vec::new(),
             told_before: 0,
             received_before: 0,
             told_now: HashSet::new(),
-            progress: Position::ORIGIN,
+            progress: Default::default(),
             log_is_new: false,
         }
     }
@@ -137,7 +146,7 @@ impl Client {
         self.told_now.clear();
         self.told_before = self.told.len();
         self.received_before = self.received.len();
-        self.progress = Position::ORIGIN;
+        self.progress = Default::default();
         let style = Style {
             stream: self.id,
             form: Form::Raw,
@@ -154,30 +163,17 @@ impl Client {
     }
 
     /// What the hub keeps at the moment at which this stream is opened.
-    pub(super) fn promise(
-        &mut self,
-        floors: HashMap<ChannelName, Position>,
-        kept: &HashMap<ChannelName, Vec<(Position, usize)>>,
-    ) {
-        let mut promised = Vec::new();
-        for (channel, events) in kept.iter().filter(|(channel, _)| self.follows.includes(channel)) {
-            for since in self.since_of(channel) {
-                let count = match since {
-                    Since::Start => events.len(),
-                    Since::Last(count) => count as usize,
-                    Since::Unsaid | Since::Now | Since::Ago(_) | Since::After(_) => 0,
-                };
-                promised.extend(events.iter().rev().take(count).map(|(_, number)| (*number, channel.clone())));
-            }
+    pub(super) fn promise(&mut self, floors: HashMap<ChannelName, Position>, kept: &Kept) {
+        self.floors = floors;
+        if self.last_id.is_empty() || self.began.is_none() {
+            // Nothing of what was promised before has come.
+            self.steered.known_mut().iter_mut().for_each(|item| item.promise(kept));
         }
-        self.promise = (floors, promised);
     }
 
     /// The first hello was heard.
     fn begin(&mut self, cursor: Cursor) {
-        let (floors, promised) = self.promise.clone();
-        self.began = Some((cursor, floors));
-        self.promised = promised;
+        self.began = Some((cursor, self.floors.clone()));
     }
 
     /// The connection is gone, with what was on its way.
@@ -198,6 +194,7 @@ impl Client {
         self.told.clear();
         self.told_before = 0;
         self.received_before = 0;
+        self.steered.forget();
     }
 
     pub(super) fn has_bytes(&mut self) -> bool {
@@ -240,7 +237,7 @@ impl Client {
         self.decoder.push(&bytes);
         while let Some(item) = self.decoder.next() {
             if let Item::Event(event) = item.expect("the hub's stream is well formed") {
-                trace.push(format!("{} {} {}", event.id, event.event, event.data));
+                trace.push(format!("{}: {} {} {}", self.id, event.id, event.event, event.data));
                 self.hear(&event, reference);
             }
         }
@@ -248,7 +245,7 @@ impl Client {
 
     fn hear(&mut self, event: &fanfare_wire::Event, reference: &Reference) {
         let cursor: Cursor = event.id.parse().unwrap_or_else(|_| panic!("a strange id {:?}", event.id));
-        let progress = cursor.backfill.unwrap_or(cursor.position);
+        let progress = (cursor.position, cursor.fill.unwrap_or(0), cursor.backfill.unwrap_or(cursor.position));
         assert!(progress >= self.progress, "the cursor went back from {:?} to {progress:?}", self.progress);
         self.progress = progress;
         match event.event.as_str() {
@@ -258,6 +255,15 @@ impl Client {
                 if self.began.is_none() && !foreign {
                     self.begin(cursor);
                 }
+                let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+                let revision = data["revision"].as_u64().unwrap() as u32;
+                self.steered.hear(revision, &cursor, self.told.len());
+            }
+            "fanfare.subscription" => {
+                let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+                let revision = data["revision"].as_u64().unwrap() as u32;
+                self.steered.check_names(revision, &data);
+                self.steered.hear(revision, &cursor, self.told.len());
             }
             "fanfare.gap" => self.hear_gap(&event.data, cursor),
             "fanfare.bye" => {
@@ -279,9 +285,17 @@ impl Client {
             reason: text("reason").unwrap(),
             from: position("from"),
             to: position("to").unwrap(),
+            fill: cursor.fill,
         };
         // Of a pattern's channels, another one may reach the same floor later.
-        let scope = format!("{:?}{:?}{:?}", told.channel, told.pattern, told.pattern.as_ref().and(told.from));
+        let is_followed = self.steered.current().any(|span| match (&told.channel, &told.pattern) {
+            (Some(channel), _) => span.item.includes(channel),
+            (None, pattern) => span.item.pattern == *pattern,
+        });
+        assert!(is_followed, "a gap of something that is not followed: {told:?}");
+        let from = told.pattern.as_ref().and(told.from);
+        // What was added is told of what is gone of it, also where that was told of the same before.
+        let scope = format!("{:?}{:?}{from:?}{:?}", told.channel, told.pattern, cursor.fill);
         assert!(self.told_now.insert((scope, told.to)), "told twice on one connection: {told:?}");
         if told.reason == "unknown" {
             if self.began.is_none() {
@@ -301,31 +315,40 @@ impl Client {
             // Of the log before; it was on its way.
             return;
         };
-        assert!(event.channels.iter().any(|c| self.follows.includes(c)), "an event that isn't followed");
+        // What has no id of its own comes with the last one, which may be a fill's.
+        let fill = cursor.fill.filter(|_| event.position.is_some());
+        let is_followed = event.channels.iter().any(|c| self.steered.includes(c));
+        assert!(is_followed, "event {number} of {:?} isn't followed: {self:#?}", event.channels);
         assert!(!self.is_excluded(event), "event {number} came to the user whom it isn't for");
         // A transient event leaves the cursor where it is. What was buried before it may yet come on a later connection.
         let is_placed = |number: usize| reference.event(number).is_some_and(|event| event.position.is_some());
         let mut before = self.received.iter().enumerate().rev();
-        if let Some((_, last)) = before.find(|(at, number)| *at >= self.received_before || is_placed(**number)) {
+        let last = before.find(|(at, number)| *at >= self.received_before || is_placed(**number));
+        if let Some((_, last)) = last.filter(|_| fill.is_none()) {
             assert!(number > *last, "event {number} came with {cursor:?} after {last}: {event:?} {self:#?}");
         }
         if let Some(position) = event.position {
             let buried = |channel: &ChannelName| {
-                self.told.iter().skip(self.told_before).any(|gap| {
+                let of = self.steered.current().filter(|span| span.item.includes(channel));
+                let before = of.map(|span| span.told_before).max().unwrap_or(0).max(self.told_before);
+                self.told.iter().skip(before).any(|gap| {
                     gap.channel.as_ref() == Some(channel)
                         && gap.reason == "trimmed"
                         && gap.from.is_some_and(|from| from < position)
                         && position <= gap.to
                 })
             };
-            let followed = event.channels.iter().filter(|c| self.follows.includes(c));
+            let followed = event.channels.iter().filter(|c| self.steered.includes(c));
             assert!(
                 !followed.clone().all(buried),
                 "event {number} at {position:?} of {:?} came with {cursor:?} after a gap that says it is gone: {self:#?}",
                 event.channels
             );
         }
-        self.received.push(number);
+        self.steered.hear_event(number, &event.channels, fill);
+        if fill.is_none() {
+            self.received.push(number);
+        }
     }
 
     /// Whether a gap was told that covers a position of a channel.
@@ -343,33 +366,35 @@ impl Client {
     }
 
     fn since_of(&self, channel: &ChannelName) -> Vec<Since> {
-        let by_name = self.follows.channels().iter().filter(|(c, _)| c == channel).map(|(_, since)| *since);
-        let by_pattern = self.follows.patterns().iter().filter(|(p, _)| p.matches(channel)).map(|(_, since)| *since);
-        let mut since: Vec<Since> = by_name.chain(by_pattern).collect();
-        // One duration for all is a place in the log, and what is for everyone comes from there on, too.
-        if since.is_empty() && is_everyone(channel) && self.follows.hears_everyone() {
-            since.extend(self.follows.common_since().filter(|since| matches!(since, Since::Ago(_))));
-        }
-        since
+        let spans = self.steered.spans.iter().filter(|span| span.item.includes(channel));
+        spans.map(|span| span.item.since).collect()
     }
 
     /// At rest: everything that was due has come or was told.
     pub(super) fn check(&self, reference: &Reference, now_ms: u64) {
         let (began, began_floors) = self.began.as_ref().expect("everyone was greeted");
-        let received: HashSet<usize> = self.received.iter().copied().collect();
-        assert_eq!(received.len(), self.received.len(), "an event came twice");
+        for span in &self.steered.spans {
+            self.check_span(span, reference, now_ms);
+        }
+        self.check_asked_for(reference, began.position);
+        for gap in &self.told {
+            self.check_due(gap, reference, began_floors);
+        }
+    }
+
+    /// All of something that was followed for a while came then, or was told to be gone.
+    fn check_span(&self, span: &Span, reference: &Reference, now_ms: u64) {
         for (number, event) in reference.events() {
             let Some(position) = event.position else { continue };
-            // By which channels it was due: those that are followed, or, of what came before, those with a promise.
-            let due = |channel: &&ChannelName| {
-                let promise = || self.promised.contains(&(number, (*channel).clone()));
-                self.follows.includes(channel) && (position > began.position || promise())
-            };
-            let due: Vec<&ChannelName> = event.channels.iter().filter(due).collect();
+            // What of it was to be filled in is not due any more once it is followed no longer.
+            let is_promised = span.upto.is_none() && span.item.promised.contains(&number);
+            let is_due = position > span.from && span.upto.is_none_or(|upto| position <= upto);
+            let due = event.channels.iter().filter(|channel| span.item.includes(channel));
+            let due: Vec<&ChannelName> = due.filter(|_| is_due || is_promised).collect();
             let expired = event.expires_ms.is_some_and(|at| at <= now_ms);
             // Live it doesn't come to its own stream; from history it may.
             let may_be_missing = self.is_excluded(event) || event.except.stream == Some(self.id);
-            if due.is_empty() || expired || may_be_missing || received.contains(&number) {
+            if due.is_empty() || expired || may_be_missing || span.got.contains(&number) {
                 continue;
             }
             // A transient channel has no gaps, even where another channel lent its event a place in memory.
@@ -377,13 +402,9 @@ impl Client {
             let told = due.iter().filter(promised).all(|channel| self.is_told(channel, position));
             assert!(
                 told,
-                "event {number} at {position:?} of {:?} neither came nor was told: {self:#?}",
+                "event {number} at {position:?} of {:?} neither came nor was told: {span:#?} {self:#?}",
                 event.channels
             );
-        }
-        self.check_asked_for(reference, began.position);
-        for gap in &self.told {
-            self.check_due(gap, reference, began_floors);
         }
     }
 
@@ -407,7 +428,10 @@ impl Client {
     /// A gap is told only where something is gone.
     fn check_due(&self, gap: &Told, reference: &Reference, began_floors: &HashMap<ChannelName, Position>) {
         let safe = gap.reason == "unknown" || gap.reason == "expired" || (gap.reason == "restart" && reference.crashed);
-        if safe {
+        // Of a stream that was behind when something was added, retention since then counts, and that isn't known here.
+        let mut spans = self.steered.spans.iter();
+        let was_behind = gap.fill.is_some() && spans.any(|span| span.item.added > 0 && span.item.floors.is_none());
+        if safe || was_behind {
             return;
         }
         let is_gone = |event: &super::reference::Published| {
@@ -417,8 +441,11 @@ impl Client {
                 gap.channel.as_ref() == Some(*c) || gap.pattern.as_ref().is_some_and(|pattern| pattern.matches(c))
             };
             let known_before = |c: &&ChannelName| {
-                self.since_of(c).iter().any(|since| matches!(since, Since::Ago(_)))
-                    || began_floors.get(*c).is_none_or(|floor| *floor < position)
+                let spans = self.steered.spans.iter().filter(|span| span.item.includes(c));
+                spans.into_iter().any(|span| {
+                    let floors = span.item.floors.as_ref().unwrap_or(began_floors);
+                    matches!(span.item.since, Since::Ago(_)) || floors.get(*c).is_none_or(|floor| *floor < position)
+                })
             };
             (range && event.channels.iter().filter(scope).any(|c| known_before(&c))).then_some(())
         };

@@ -12,6 +12,9 @@ use crate::rate::Rate;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
+    /// How often a client may change or end a stream that is open: `300/1m`. Without it any number.
+    #[schemars(with = "Option<String>")]
+    pub changes: Option<Rate>,
     /// How often a client may open a stream: `100/15m` is a hundred times in a quarter of an hour, which a page that is
     /// reloaded now and then doesn't reach. Without it any number. Behind a proxy set `door.trusted_proxies` first, or all
     /// clients are one.
@@ -31,6 +34,7 @@ pub struct LimitsConfig {
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
+            changes: None,
             connects: None,
             connections_max: CONNECTIONS_BESIDE_STREAMS,
             idle_max: Span::new(IDLE_MAX),

@@ -23,6 +23,14 @@ fn streams(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
     sheet.counter("fanfare_streams_opened", "Streams opened.", stats.streams_opened)?;
     let help = "Streams opened that took up where their listener had stopped.";
     sheet.counter("fanfare_streams_resumed", help, stats.streams_resumed)?;
+    let help = "Changes of what streams follow.";
+    sheet.counter("fanfare_streams_changed", help, stats.streams_changed)?;
+    let help = "Streams whose listener opened them anew before they had ended.";
+    sheet.counter("fanfare_streams_replaced", help, stats.streams_replaced)?;
+    let help = "Streams that are not open, of which it is remembered what they followed.";
+    sheet.gauge("fanfare_streams_remembered", help, stats.streams_remembered as f64)?;
+    let help = "Streams that were forgotten before their time, for want of room.";
+    sheet.counter("fanfare_streams_forgotten", help, stats.streams_forgotten)?;
     let closed = stats.streams_closed.iter().map(|(reason, count)| (*reason, *count));
     sheet.counters("fanfare_streams_closed", "Streams closed, by reason.", "reason", closed)?;
     let refused = [

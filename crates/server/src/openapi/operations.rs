@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Operation;
 use super::schemas::{channel_name, event_name, reference, since, user_name};
+use super::{NOTHING, Operation};
 use crate::error::Code;
 use crate::limits::{CHANNELS_PAGE_MAX, PAGE_LENGTH};
 
@@ -12,7 +12,7 @@ const JSON: &str = "application/json";
 
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
-    [listening(), publishing(), ending(), reading(), watching()].into_iter().flatten().collect()
+    [listening(), steering(), publishing(), ending(), reading(), watching()].into_iter().flatten().collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is written where it is given")]
@@ -96,6 +96,7 @@ fn listening() -> Vec<Operation> {
                     "From when on: `last:N`, `start`, an id, or a duration such as `5m`.",
                 ),
                 query("lastEventId", "As the header, for those who can't set headers."),
+                parameter("query", "stream", stream_id(), "An id that the listener gives the stream, unguessable."),
                 words("as", &["raw", "json"], "How events look."),
                 words("heartbeat", &["comment", "event"], "How heartbeats look."),
                 words("hello", &["event", "message", "none"], "How the stream is greeted."),
@@ -140,6 +141,42 @@ fn key_of_event() -> Value {
 fn fence() -> Value {
     let schema = json!({"type": "integer", "minimum": 1});
     parameter("query", "fence", schema, "Which producer of the channel this is, where it has one.")
+}
+
+fn stream_id() -> Value {
+    json!({"type": "string", "pattern": "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$"})
+}
+
+/// What may go wrong where a stream is changed.
+const OF_CHANGES: [Code; 4] = [Code::BadChannel, Code::UnknownId, Code::UnknownStream, Code::RateLimited];
+
+fn steering() -> Vec<Operation> {
+    let of = |method, id, summary, answer, codes: Vec<Code>| Operation {
+        path: "/streams/{stream}",
+        method,
+        id,
+        summary,
+        parameters: vec![parameter("path", "stream", stream_id(), "The stream's id.")],
+        body: vec![],
+        answer,
+        codes,
+    };
+    let stream = || (JSON, reference("Stream"));
+    let change = [&OF_CHANGES[..], &OF_BODIES].concat();
+    vec![
+        of("get", "stream", "What a stream follows.", stream(), vec![Code::UnknownStream, Code::NotUtf8]),
+        Operation {
+            body: vec![(JSON, reference("Change"))],
+            ..of("patch", "changeStream", "Changes what an open stream follows.", stream(), change)
+        },
+        of(
+            "delete",
+            "endStream",
+            "Ends a stream for good.",
+            NOTHING,
+            vec![Code::UnknownStream, Code::NotUtf8, Code::RateLimited],
+        ),
+    ]
 }
 
 fn publishing() -> Vec<Operation> {

@@ -71,6 +71,14 @@ pub(super) fn all() -> Value {
             "fence": {"type": "integer", "minimum": 1, "description": "What to publish with."},
         })),
         "Subscribe": subscribe(),
+        "Change": change(),
+        "Stream": object(json!({
+            "stream": text("The stream's id."),
+            "revision": whole("Counts its changes; 0 as long as it follows what its listener asked for."),
+            "id": id("Its cursor; null while it isn't open."),
+            "channels": {"type": "array", "items": {"type": "string"}},
+            "patterns": {"type": "array", "items": {"type": "string"}},
+        })),
         "Channel": channel(),
         "Keys": object(json!({
             "channel": text("The channel that was asked for."),
@@ -201,6 +209,7 @@ fn subscribe() -> Value {
         "patterns": of("pattern"),
         "since": text("For those that have none of their own."),
         "last_event_id": text("The id that the listener saw last; the header wins over it."),
+        "stream": text("An id that the listener gives the stream: a UUID or 32 hexadecimal digits."),
         "as": {"enum": ["raw", "json"]},
         "heartbeat": {"enum": ["comment", "event"]},
         "hello": {"enum": ["event", "message", "none"]},
@@ -208,6 +217,20 @@ fn subscribe() -> Value {
         "everyone": {"type": "boolean", "default": true, "description": "Whether what is for everyone comes too."},
         "user": user_name(),
     }))
+}
+
+/// `PATCH /streams/{stream}`.
+fn change() -> Value {
+    let of = |members: &[&str]| {
+        let one = |name: &str| {
+            let all = members.iter().chain([&name]).map(|member| ((*member).to_owned(), json!({"type": "string"})));
+            let properties: serde_json::Map<String, Value> = all.collect();
+            json!({"type": "object", "required": [name], "properties": properties, "additionalProperties": false})
+        };
+        let entry = json!({"anyOf": [{"type": "string"}, one("channel"), one("pattern")]});
+        json!({"type": "array", "items": entry})
+    };
+    optional(json!({"add": of(&["since"]), "remove": of(&[])}))
 }
 
 fn channel() -> Value {

@@ -31,8 +31,8 @@ use crate::stream_body::StreamBody;
 /// What is followed where the request names nothing.
 pub(crate) const MAIN: &str = "main";
 
-const PARAMETERS: [&str; 10] =
-    ["channel", "pattern", "since", "lastEventId", "as", "heartbeat", "hello", "errors", "everyone", "user"];
+const PARAMETERS: [&str; 11] =
+    ["channel", "pattern", "since", "lastEventId", "stream", "as", "heartbeat", "hello", "errors", "everyone", "user"];
 
 /// The endpoint. HEAD is refused: an answer without a body would still open a stream, for nobody.
 pub(crate) fn route() -> MethodRouter<Door> {
@@ -76,8 +76,9 @@ fn asked(query: Option<&str>, headers: &HeaderMap) -> Result<(Subscribe, ErrorSt
     let StreamStyle { form, hello, heartbeat, errors } = style;
     let everyone = wants_everyone(query.one("everyone")?)?;
     let user = query.one("user")?.map(|name| user("user", name)).transpose()?;
+    let stream = query.value("stream")?;
     let follows = Follows::new(channels, patterns);
-    Ok((Subscribe { follows, last_event_id, form, hello, heartbeat, everyone, user }, errors))
+    Ok((Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user }, errors))
 }
 
 /// The header `Last-Event-ID`. Other sites can set it to any bytes; what is no id of ours, the hub tells as a gap.
@@ -107,6 +108,10 @@ pub(crate) fn open(
     client: Client,
     handover: Option<Extension<Handover>>,
 ) -> Result<Response, ApiError> {
+    if subscribe.stream.is_some_and(|id| door.hub().has_ended(id)) {
+        // The one status that tells an `EventSource` not to come back (WHATWG HTML, section 9.2.3).
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let (refusal, reason, retry) = match reserve(door, subscribe, client)? {
         Ok(reservation) => {
             return Ok(event_stream(match handover {

@@ -1,20 +1,16 @@
 //! `POST /subscribe`: the same stream as `GET /events`, asked for in JSON: for long lists, for a `since` of its own per
 //! channel, and for networks that buffer the answers to GET.
 
-use std::fmt;
-use std::marker::PhantomData;
-
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use fanfare_hub::{Follows, Since, Subscribe};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use fanfare_hub::{Follows, Subscribe};
 
 use super::audience::user;
 use super::events::{MAIN, last_event_id, open, over};
+use super::names::{ChannelSince, NameOr, PatternSince, since};
 use super::style::{ErrorStyle, StreamStyle};
 use crate::address::Client;
 use crate::body;
@@ -37,55 +33,14 @@ struct Arguments {
     since: Option<String>,
     /// The id that the listener saw last; the header wins over it.
     last_event_id: Option<String>,
+    /// An id that the listener gives the stream.
+    stream: Option<String>,
     r#as: Option<String>,
     heartbeat: Option<String>,
     hello: Option<String>,
     errors: Option<String>,
     everyone: Option<bool>,
     user: Option<String>,
-}
-
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChannelSince {
-    channel: String,
-    since: Option<String>,
-}
-
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PatternSince {
-    pattern: String,
-    since: Option<String>,
-}
-
-/// A name alone, or an object that says more. Written out, because an untagged enum loses what is wrong with the object.
-#[derive(Debug)]
-enum NameOr<T> {
-    Name(String),
-    Object(T),
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for NameOr<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-            type Value = NameOr<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name, or an object with a name and `since`")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(NameOr::Name(name.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(NameOr::Object)
-            }
-        }
-        deserializer.deserialize_any(Either(PhantomData))
-    }
 }
 
 /// The endpoint.
@@ -138,19 +93,19 @@ fn asked(body: &[u8], headers: &HeaderMap) -> Result<(Subscribe, ErrorStyle), Ap
         })
     })?;
     let last_event_id = last_event_id(headers).or(arguments.last_event_id);
+    let bad = |error| ApiError::malformed(format!("`stream` {error}"));
+    let stream = arguments.stream.as_deref().map(|id| id.parse().map_err(bad)).transpose()?;
     let everyone = arguments.everyone.unwrap_or(true);
     let user = arguments.user.as_deref().map(|name| user("user", name)).transpose()?;
     let follows = Follows::new(channels, patterns);
-    Ok((Subscribe { follows, last_event_id, form, hello, heartbeat, everyone, user }, errors))
-}
-
-fn since(text: &str) -> Result<Since, ApiError> {
-    text.parse().map_err(|error| ApiError::malformed(format!("`since` is {text:?}: {error}")))
+    Ok((Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user }, errors))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use fanfare_hub::Since;
 
     use super::*;
     use crate::error::Code;

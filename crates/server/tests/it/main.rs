@@ -32,6 +32,7 @@ mod secure;
 mod settings;
 mod socket;
 mod state;
+mod steer;
 #[cfg(target_os = "linux")]
 mod stepped_clock;
 mod stop;

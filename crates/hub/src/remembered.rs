@@ -1,0 +1,263 @@
+//! The streams that their listeners named, or that were changed: where they are open, what they follow, and for a while
+//! what they followed last. Bounded: of those that are not open the oldest is forgotten first.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::change::{Change, ChangeError, Followed, GoOn, State};
+use crate::clock::Clock;
+use crate::cursor::Cursor;
+use crate::follows::Follows;
+use crate::limits::{REMEMBERED_AGE_MAX, REMEMBERED_BYTES_MAX, REMEMBERED_MAX};
+use crate::position::Position;
+use crate::stats::{Counters, bump};
+use crate::stream_id::StreamId;
+
+/// Tells the openings of streams with the same id apart.
+pub(crate) type Token = u64;
+
+/// What is known of a stream.
+#[derive(Debug)]
+struct Known {
+    /// What it follows; `None` where it was ended for good.
+    state: Option<Arc<State>>,
+    /// The last opening, or whatever else put it here.
+    token: Token,
+    /// The number of the shard where it is open.
+    shard: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    streams: HashMap<StreamId, Known>,
+    /// Those that are not open, the oldest first, with since when. One that is open again is here in vain.
+    closed: VecDeque<(Duration, StreamId, Token)>,
+    /// How many of those there are that are not here in vain, and what they weigh.
+    count: usize,
+    bytes: usize,
+    /// Counts openings.
+    tokens: Token,
+}
+
+/// The streams that were named or changed.
+pub(crate) struct Remembered {
+    memory: Mutex<Memory>,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+}
+
+/// Where a listener says that it was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// At a cursor of this log.
+    At(&'a Cursor),
+    /// It says nothing: it begins, at the head.
+    Nowhere(Position),
+    /// At something that is of no use.
+    Elsewhere,
+}
+
+/// A stream that was opened by its name.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) state: Arc<State>,
+    pub(crate) token: Token,
+    /// How it goes on; `None` where it begins as its `since` says.
+    pub(crate) go_on: Option<GoOn>,
+    /// The shard where it was open until now, and its opening there.
+    pub(crate) replaced: Option<(usize, Token)>,
+}
+
+/// Where a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// Open, in this shard.
+    Open(usize),
+    /// Not open, but remembered.
+    Closed,
+    /// Ended for good.
+    Ended,
+    /// Nobody knows; if it is open, it was neither named nor changed.
+    Unknown,
+}
+
+impl Remembered {
+    pub(crate) fn new(clock: Arc<dyn Clock>, counters: Arc<Counters>) -> Self {
+        Self { memory: Mutex::default(), clock, counters }
+    }
+
+    /// What is remembered, after what is too old was forgotten.
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.elapsed();
+        while memory.closed.front().is_some_and(|(since, ..)| now.saturating_sub(*since) >= REMEMBERED_AGE_MAX) {
+            memory.forget_oldest();
+        }
+        memory
+    }
+
+    /// Where a stream is.
+    pub(crate) fn find(&self, id: StreamId) -> Where {
+        match self.lock().streams.get(&id) {
+            None => Where::Unknown,
+            Some(Known { state: None, .. }) => Where::Ended,
+            Some(Known { shard: Some(shard), .. }) => Where::Open(*shard),
+            Some(Known { shard: None, .. }) => Where::Closed,
+        }
+    }
+
+    /// How many streams are remembered that are not open.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().count
+    }
+
+    /// Opens a stream in a shard. `place` is where its listener says that it was. What it asks for counts only where the
+    /// stream isn't remembered.
+    pub(crate) fn open(&self, id: StreamId, shard: usize, asks_for: Arc<Follows>, place: Place<'_>) -> Opened {
+        let mut memory = self.lock();
+        memory.take_up(id);
+        let token = memory.next_token();
+        let known = memory.streams.remove(&id);
+        let replaced = known.as_ref().and_then(|known| known.shard.map(|shard| (shard, known.token)));
+        let known = known.and_then(|known| known.state).map(|state| State::clone(&state).heard_as(&asks_for));
+        let (state, go_on) = match (known, place) {
+            (None, Place::At(cursor)) => (State::new(asks_for, Some(cursor)), None),
+            (None, Place::Nowhere(_) | Place::Elsewhere) => (State::new(asks_for, None), None),
+            (Some(state), Place::At(cursor)) => {
+                let (state, go_on) = state.go_on(cursor);
+                (state, Some(go_on))
+            }
+            (Some(state), Place::Nowhere(head)) => state.begin(head),
+            (Some(state), Place::Elsewhere) => (state.anew(), None),
+        };
+        let state = Arc::new(state);
+        memory.streams.insert(id, Known { state: Some(state.clone()), token, shard: Some(shard) });
+        drop(memory);
+        if replaced.is_some() {
+            bump(&self.counters.replaced);
+        }
+        Opened { state, token, go_on, replaced }
+    }
+
+    /// An open stream is about to be changed for the first time. `None` where its name was taken meanwhile.
+    pub(crate) fn register(&self, id: StreamId, shard: usize, state: Arc<State>) -> Option<Token> {
+        let mut memory = self.lock();
+        if memory.streams.contains_key(&id) {
+            return None;
+        }
+        let token = memory.next_token();
+        memory.streams.insert(id, Known { state: Some(state), token, shard: Some(shard) });
+        Some(token)
+    }
+
+    /// An open stream was changed. Whether it is still the one that counts; if not, it must not be changed.
+    pub(crate) fn keep(&self, id: StreamId, token: Token, state: &Arc<State>) -> bool {
+        match self.lock().streams.get_mut(&id) {
+            Some(known) if known.token == token && known.state.is_some() => {
+                known.state = Some(state.clone());
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// A stream is not open any more.
+    pub(crate) fn closed(&self, id: StreamId, token: Token) {
+        let mut memory = self.lock();
+        let Some(known) = memory.streams.get_mut(&id).filter(|known| known.token == token) else { return };
+        if known.shard.take().is_some() && known.state.is_some() {
+            self.put_by(&mut memory, id);
+        }
+    }
+
+    /// Keeps a stream that is not open, and forgets others where there is no room.
+    fn put_by(&self, memory: &mut Memory, id: StreamId) {
+        let Some(known) = memory.streams.get(&id) else { return };
+        let (token, weight) = (known.token, known.weight());
+        memory.closed.push_back((self.clock.elapsed(), id, token));
+        memory.count += 1;
+        memory.bytes += weight;
+        while memory.count > REMEMBERED_MAX || memory.bytes > REMEMBERED_BYTES_MAX {
+            let before = memory.count;
+            if !memory.forget_oldest() {
+                break;
+            }
+            if memory.count < before {
+                bump(&self.counters.forgotten);
+            }
+        }
+        // Those that are here in vain.
+        if memory.closed.len() > 2 * memory.count + 1024 {
+            let Memory { closed, streams, .. } = &mut *memory;
+            closed.retain(|(_, id, token)| streams.get(id).is_some_and(|known| known.is_put_by(*token)));
+        }
+    }
+
+    /// Changes what is remembered of a stream that is not open.
+    pub(crate) fn change(&self, id: StreamId, change: &Change) -> Result<Option<Followed>, ChangeError> {
+        let mut memory = self.lock();
+        let Some(Known { state: Some(state), shard: None, .. }) = memory.streams.get(&id) else { return Ok(None) };
+        // Wherever its listener was: what is added has not come.
+        let (state, _) = state.changed(change, Position::LAST)?;
+        let state = Arc::new(state);
+        memory.take_up(id);
+        let token = memory.next_token();
+        memory.streams.insert(id, Known { state: Some(state.clone()), token, shard: None });
+        self.put_by(&mut memory, id);
+        Ok(Some(Followed { stream: id, revision: state.revision(), id: None, follows: state.follows.clone() }))
+    }
+
+    /// What is remembered of a stream that is not open.
+    pub(crate) fn look(&self, id: StreamId) -> Option<Followed> {
+        let memory = self.lock();
+        let Some(Known { state: Some(state), shard: None, .. }) = memory.streams.get(&id) else { return None };
+        Some(Followed { stream: id, revision: state.revision(), id: None, follows: state.follows.clone() })
+    }
+
+    /// Ends a stream for good. Where it is open, its shard and opening there.
+    pub(crate) fn end(&self, id: StreamId) -> Option<(usize, Token)> {
+        let mut memory = self.lock();
+        let open = memory.streams.get(&id).and_then(|known| known.shard.map(|shard| (shard, known.token)));
+        memory.take_up(id);
+        let token = memory.next_token();
+        memory.streams.insert(id, Known { state: None, token, shard: None });
+        self.put_by(&mut memory, id);
+        open
+    }
+}
+
+impl Known {
+    fn weight(&self) -> usize {
+        self.state.as_ref().map_or(256, |state| state.weight())
+    }
+
+    fn is_put_by(&self, token: Token) -> bool {
+        self.token == token && self.shard.is_none()
+    }
+}
+
+impl Memory {
+    fn next_token(&mut self) -> Token {
+        self.tokens += 1;
+        self.tokens
+    }
+
+    /// A stream that was put by is so no longer; it stays known.
+    fn take_up(&mut self, id: StreamId) {
+        if let Some(known) = self.streams.get(&id).filter(|known| known.shard.is_none()) {
+            self.count -= 1;
+            self.bytes -= known.weight();
+        }
+    }
+
+    /// Forgets the stream that was closed first. Whether there was one.
+    fn forget_oldest(&mut self) -> bool {
+        let Some((_, id, token)) = self.closed.pop_front() else { return false };
+        if self.streams.get(&id).is_some_and(|known| known.is_put_by(token)) {
+            self.take_up(id);
+            self.streams.remove(&id);
+        }
+        true
+    }
+}

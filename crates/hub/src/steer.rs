@@ -1,0 +1,183 @@
+//! Steering open streams from outside: what a program asks of the hub, and which shard is asked for it.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::beginning::{self, LastEventId};
+use crate::catchup::Resumed;
+use crate::change::{Change, ChangeError, Followed};
+use crate::cursor::Cursor;
+use crate::follows::Since;
+use crate::hub::Hub;
+use crate::position::Position;
+use crate::remembered::{Opened, Place, Remembered, Where};
+use crate::shard::change::{Answered, Order, What};
+use crate::shard::inbox::Command;
+use crate::stats::bump;
+use crate::stream_id::StreamId;
+use crate::subscription::{Steering, Subscription};
+
+/// How often a stream is looked for that is opened anew again and again meanwhile.
+const TRIES_MAX: usize = 8;
+
+impl Hub {
+    /// Changes what a stream follows. When this returns, nothing more is sent of what was removed.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such stream, it would follow too much, or a `since` is an id of another log.
+    pub async fn change_stream(&self, id: StreamId, mut change: Change) -> Result<Followed, ChangeError> {
+        self.check_sinces(&change)?;
+        if beginning::is_now(self.history(), &change.add) {
+            // Then nothing needs to be read for it.
+            change.add = change.add.beginning_now();
+        }
+        let heartbeat_ms = self.heartbeat_of(&change.add).as_millis().try_into().unwrap_or(u32::MAX);
+        let heartbeat_ms = if change.add.is_empty() { u32::MAX } else { heartbeat_ms };
+        let change = Arc::new(change);
+        for _ in 0..TRIES_MAX {
+            if let Some(followed) = self.0.remembered.change(id, &change)? {
+                bump(&self.0.counters.changed);
+                return Ok(followed);
+            }
+            if let Some(followed) = self.order(id, &What::Change(change.clone(), heartbeat_ms)).await? {
+                return Ok(followed);
+            }
+            if matches!(self.0.remembered.find(id), Where::Unknown | Where::Ended) {
+                break;
+            }
+        }
+        Err(ChangeError::Unknown)
+    }
+
+    /// What a stream follows.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such stream.
+    pub async fn stream(&self, id: StreamId) -> Result<Followed, ChangeError> {
+        for _ in 0..TRIES_MAX {
+            if let Some(followed) = self.0.remembered.look(id) {
+                return Ok(followed);
+            }
+            if let Some(followed) = self.order(id, &What::Look).await? {
+                return Ok(followed);
+            }
+            if matches!(self.0.remembered.find(id), Where::Unknown | Where::Ended) {
+                break;
+            }
+        }
+        Err(ChangeError::Unknown)
+    }
+
+    /// Ends a stream for good: who comes back with its id is sent away.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such stream.
+    pub async fn end_stream(&self, id: StreamId) -> Result<(), ChangeError> {
+        let is_known = self.0.remembered.find(id) != Where::Unknown;
+        // Before its shard knows: it might come back meanwhile.
+        if is_known {
+            self.0.remembered.end(id);
+        }
+        let found = self.order(id, &What::Delete).await?;
+        if found.is_some() && !is_known {
+            self.0.remembered.end(id);
+        }
+        if is_known || found.is_some() { Ok(()) } else { Err(ChangeError::Unknown) }
+    }
+
+    /// Whether a stream was ended for good, so that who comes back with its id is to be sent away.
+    pub fn has_ended(&self, id: StreamId) -> bool {
+        self.0.remembered.find(id) == Where::Ended
+    }
+
+    /// Whether it is known what a stream followed, so that it doesn't count what its listener asks for.
+    pub(crate) fn remembers(&self, id: StreamId) -> bool {
+        matches!(self.0.remembered.find(id), Where::Open(_) | Where::Closed)
+    }
+
+    /// Tells a stream something, wherever it is open. `None` where it isn't.
+    async fn order(&self, id: StreamId, what: &What) -> Result<Option<Followed>, ChangeError> {
+        let only = match self.0.remembered.find(id) {
+            Where::Open(shard) => Some(shard),
+            Where::Closed => return Ok(None),
+            // One that was neither named nor changed may be anywhere, and one that is being ended is still somewhere.
+            Where::Ended | Where::Unknown => None,
+        };
+        for (number, shard) in self.0.shards.iter().enumerate() {
+            if only.is_some_and(|only| only != number) {
+                continue;
+            }
+            let (reply, answer) = oneshot::channel();
+            shard.inbox.send(Command::Order(Box::new(Order { stream: id, what: what.clone(), reply })));
+            match answer.await {
+                Ok(Answered::Done(followed)) => return Ok(Some(followed)),
+                Ok(Answered::Refused(error)) => return Err(error),
+                // It ended while the change waited, or the hub does.
+                Ok(Answered::NotHere) | Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// That ids from which on something is added are of this log.
+    fn check_sinces(&self, change: &Change) -> Result<(), ChangeError> {
+        let (head, _) = self.history().window.head();
+        let mut sinces = change.add.sinces();
+        let is_foreign = |since| matches!(since, Since::After(id) if self.history().epochs.place(&id, head).is_err());
+        if sinces.any(is_foreign) { Err(ChangeError::UnknownId) } else { Ok(()) }
+    }
+
+    /// A stream is opened in a shard by the name that its listener gave it. Returns where it begins.
+    pub(crate) fn open_named(
+        &self,
+        subscription: &mut Subscription,
+        shard: usize,
+        (last, head): (LastEventId, Position),
+    ) -> (LastEventId, Option<Box<Resumed>>) {
+        let (head_now, _) = self.history().window.head();
+        let is_good = |cursor: &Cursor| self.history().epochs.place(cursor, head_now).is_ok();
+        let (last, resumed, replaced) = open_named(&self.0.remembered, subscription, shard, (last, head), is_good);
+        if let Some((number, what)) = replaced
+            && let Some(shard) = self.0.shards.get(number)
+        {
+            let (reply, _) = oneshot::channel();
+            shard.inbox.send(Command::Order(Box::new(Order { stream: subscription.id(), what, reply })));
+        }
+        let heartbeat_ms = self.heartbeat_of(subscription.follows()).as_millis().try_into().unwrap_or(u32::MAX);
+        subscription.beat_at_least(heartbeat_ms);
+        (last, resumed)
+    }
+}
+
+/// Opens a stream by its name: it follows what is remembered of it. Returns where it begins, the backfill that goes on, and
+/// what is to be told to which shard.
+pub(crate) fn open_named(
+    remembered: &Arc<Remembered>,
+    subscription: &mut Subscription,
+    shard: usize,
+    (last, head): (LastEventId, Position),
+    is_good: impl Fn(&Cursor) -> bool,
+) -> (LastEventId, Option<Box<Resumed>>, Option<(usize, What)>) {
+    let place = match &last {
+        LastEventId::Cursor(cursor) if is_good(cursor) => Place::At(cursor),
+        LastEventId::Cursor(_) | LastEventId::Foreign => Place::Elsewhere,
+        LastEventId::None | LastEventId::Now => Place::Nowhere(head),
+    };
+    let opened = remembered.open(subscription.id(), shard, subscription.follows().clone(), place);
+    let Opened { state, token, mut go_on, replaced } = opened;
+    let resumed = go_on.as_mut().and_then(|go_on| go_on.resumed.take()).map(Box::new);
+    let last = match last {
+        // What of a backfill is to be done is known better here.
+        LastEventId::Cursor(cursor) if go_on.is_some() => {
+            LastEventId::Cursor(Cursor { backfill: None, fill: None, ..cursor })
+        }
+        LastEventId::None if go_on.is_some() => LastEventId::Now,
+        last => last,
+    };
+    subscription.steer(Steering::new(remembered.clone(), state, token, go_on));
+    (last, resumed, replaced.map(|(shard, token)| (shard, What::Replace(token))))
+}

@@ -1,0 +1,232 @@
+//! `/streams/{stream}`: what an open stream follows is read with GET and changed with PATCH, without opening it anew; DELETE
+//! ends it for good. Who knows a stream's id may do so: it is unguessable.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams, RawQuery, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use fanfare_hub::{Change, ChangeError, Followed, Follows, StreamId};
+use serde::Serialize;
+
+use super::names::{ChannelSince, NameOr, PatternSince, since};
+use crate::body;
+use crate::channel_arg::{channel, pattern};
+use crate::door::Door;
+use crate::error::{ApiError, Code};
+use crate::limits::{CHANGE_RETRY, SUBSCRIBE_BODY_BYTES_MAX};
+use crate::query::Query;
+
+/// The body of a PATCH.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "an object with `add` or `remove`")]
+struct Arguments {
+    /// A channel's name, or a channel or pattern with a `since`.
+    add: Vec<NameOr<Item>>,
+    /// The same, without `since`.
+    remove: Vec<NameOr<Item>>,
+}
+
+/// A channel or a pattern.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    channel: Option<String>,
+    pattern: Option<String>,
+    since: Option<String>,
+}
+
+/// Either of the two.
+enum Of {
+    Channel(ChannelSince),
+    Pattern(PatternSince),
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer {
+    stream: String,
+    revision: u32,
+    /// The stream's cursor; null while it isn't open.
+    id: Option<String>,
+    channels: Vec<String>,
+    patterns: Vec<String>,
+}
+
+impl From<Followed> for Answer {
+    fn from(followed: Followed) -> Self {
+        let Followed { stream, revision, id, follows } = followed;
+        let channels = follows.channels().iter().map(|(name, _)| name.to_string()).collect();
+        let patterns = follows.patterns().iter().map(|(pattern, _)| pattern.to_string()).collect();
+        Self { stream: stream.to_string(), revision, id, channels, patterns }
+    }
+}
+
+/// The stream that the path names.
+#[derive(Debug)]
+pub(crate) struct StreamPath(StreamId);
+
+impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let not_utf8 = |_| ApiError::new(Code::NotUtf8, "the stream in the path is not valid UTF-8 once decoded");
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(not_utf8)?;
+        let segment = params.iter().find(|(name, _)| *name == "stream").map_or("", |(_, segment)| segment);
+        let bad = |error| ApiError::malformed(format!("the stream in the path {error}"));
+        segment.parse().map(Self).map_err(bad)
+    }
+}
+
+/// Reads what a stream follows.
+pub(crate) async fn read(
+    State(door): State<Door>,
+    StreamPath(stream): StreamPath,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Answer>, ApiError> {
+    Query::parse(query.as_deref(), &[])?;
+    let followed = door.hub().stream(stream).await.map_err(refused)?;
+    Ok(Json(followed.into()))
+}
+
+/// Changes it.
+pub(crate) async fn change(
+    State(door): State<Door>,
+    StreamPath(stream): StreamPath,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Answer>, ApiError> {
+    Query::parse(query.as_deref(), &[])?;
+    body::expect_json(&body::essence(&headers))?;
+    let body = body::read(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
+    let followed = door.hub().change_stream(stream, asked(&body)?).await.map_err(refused)?;
+    Ok(Json(followed.into()))
+}
+
+/// Ends a stream for good.
+pub(crate) async fn end(
+    State(door): State<Door>,
+    StreamPath(stream): StreamPath,
+    RawQuery(query): RawQuery,
+) -> Result<StatusCode, ApiError> {
+    Query::parse(query.as_deref(), &[])?;
+    door.hub().end_stream(stream).await.map_err(refused)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn only_these() -> ApiError {
+    let detail = "a stream is read with GET, changed with PATCH and ended with DELETE";
+    ApiError::method_not_allowed("GET, HEAD, PATCH, DELETE", detail)
+}
+
+/// What the request asks for.
+fn asked(body: &[u8]) -> Result<Change, ApiError> {
+    let Arguments { add, remove } = body::json(body)?;
+    if remove.iter().any(|item| matches!(item, NameOr::Object(Item { since: Some(_), .. }))) {
+        return Err(ApiError::malformed("`since` says nothing in `remove`"));
+    }
+    Ok(Change { add: follows("add", add)?, remove: follows("remove", remove)? })
+}
+
+fn follows(field: &str, items: Vec<NameOr<Item>>) -> Result<Follows, ApiError> {
+    let (mut channels, mut patterns) = (Vec::new(), Vec::new());
+    for item in items {
+        match either(field, item)? {
+            Of::Channel(of) => {
+                channels.push((channel(&of.channel)?, of.since.as_deref().map(since).transpose()?.unwrap_or_default()));
+            }
+            Of::Pattern(of) => {
+                patterns.push((pattern(&of.pattern)?, of.since.as_deref().map(since).transpose()?.unwrap_or_default()));
+            }
+        }
+    }
+    Ok(Follows::new(channels, patterns))
+}
+
+fn either(field: &str, item: NameOr<Item>) -> Result<Of, ApiError> {
+    match item {
+        NameOr::Name(channel) => Ok(Of::Channel(ChannelSince { channel, since: None })),
+        NameOr::Object(Item { channel: Some(channel), pattern: None, since }) => {
+            Ok(Of::Channel(ChannelSince { channel, since }))
+        }
+        NameOr::Object(Item { channel: None, pattern: Some(pattern), since }) => {
+            Ok(Of::Pattern(PatternSince { pattern, since }))
+        }
+        NameOr::Object(_) => Err(ApiError::malformed(format!("an entry of `{field}` needs `channel` or `pattern`"))),
+    }
+}
+
+fn refused(error: ChangeError) -> ApiError {
+    let detail = error.to_string();
+    match error {
+        ChangeError::Unknown => ApiError::new(Code::UnknownStream, detail),
+        ChangeError::TooMany(_) | ChangeError::TooManyPatterns(_) => ApiError::malformed(detail),
+        ChangeError::UnknownId => ApiError::new(Code::UnknownId, detail),
+        ChangeError::Busy => ApiError::new(Code::Busy, detail).retry_after(CHANGE_RETRY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDoor;
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (body, code, named) in [
+            ("", Code::BadJson, "EOF"),
+            (r#"{"ad": []}"#, Code::Malformed, "`ad`"),
+            (r#"{"add": [{}]}"#, Code::Malformed, "`add` needs `channel` or `pattern`"),
+            (r#"{"remove": [{"channel": "a", "pattern": "b"}]}"#, Code::Malformed, "`remove` needs"),
+            (r#"{"remove": [{"channel": "a", "since": "start"}]}"#, Code::Malformed, "`since` says nothing"),
+            (r#"{"add": [{"channel": "a", "since": "soon"}]}"#, Code::Malformed, "`since` is \"soon\""),
+            (r#"{"add": [""]}"#, Code::BadChannel, "`channel` is empty"),
+        ] {
+            let error = asked(body.as_bytes()).unwrap_err();
+            assert_eq!(error.code(), code, "{body}: {error}");
+            assert!(error.detail().contains(named), "{body}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_open_stream_follows_something_else_from_one_frame_on() {
+        let door = TestDoor::open();
+        let stream = "0123456789abcdef0123456789abcdef";
+        let mut listener = door.get(&format!("/events?channel=a&stream={stream}")).await;
+        listener.read_until("fanfare.hello").await;
+        let path = format!("/streams/{stream}");
+        assert_eq!(door.get(&path).await.json().await["channels"], serde_json::json!(["a"]));
+        let body = r#"{"add": ["b", {"pattern": "c*"}], "remove": ["a", {"channel": "never"}]}"#;
+        let answer = door.request("PATCH", &path, &[], body).await.json().await;
+        assert_eq!((&answer["revision"], &answer["stream"]), (&1.into(), &stream.into()));
+        assert_eq!(answer["channels"], serde_json::json!(["b"]));
+        assert_eq!(answer["patterns"], serde_json::json!(["c*"]));
+        door.post("/channels/a", "gone").await;
+        door.post("/channels/b", "there").await;
+        door.request("DELETE", &path, &[], "").await;
+        let text = listener.text().await;
+        assert!(text.contains("data: there\n\n"), "{text}");
+        assert!(!text.contains("gone") && text.contains(r#"data: {"revision":1,"channels":["b"],"patterns":["c*"]}"#));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_nobody_knows_is_404_and_one_that_was_ended_is_204() {
+        let door = TestDoor::open();
+        let path = "/streams/0123456789abcdef0123456789abcdef";
+        for (method, body) in [("GET", ""), ("PATCH", "{}"), ("DELETE", "")] {
+            let answer = door.request(method, path, &[], body).await;
+            assert_eq!(answer.status.as_u16(), 404, "{method}");
+            assert_eq!(answer.problem().await["code"], "unknown_stream", "{method}");
+        }
+        assert_eq!(door.get("/streams/guess").await.status.as_u16(), 400);
+        let query = "/events?stream=01234567-89ab-cdef-0123-456789abcdef";
+        let mut listener = door.get(query).await;
+        listener.read_until("fanfare.hello").await;
+        assert_eq!(door.request("DELETE", path, &[], "").await.status.as_u16(), 204);
+        let text = listener.text().await;
+        assert!(text.contains(r#"{"reason":"deleted","reconnect":false}"#), "{text}");
+        assert_eq!(door.get(query).await.status.as_u16(), 204);
+        assert_eq!(door.request("PATCH", path, &[], "{}").await.status.as_u16(), 404);
+    }
+}
