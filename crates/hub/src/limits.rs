@@ -75,7 +75,7 @@ pub const LAST_CHANNELS_MAX: usize = 1_000;
 /// Channels of one pattern for which a gap is told one by one; beyond this one gap is told for the whole pattern.
 pub const PATTERN_GAPS_MAX: usize = in_tests(3, 100);
 
-/// How old a cursor may be. Floors of channels that fell silent are kept this long; older cursors gap (`expired`).
+/// How old a cursor may be; older cursors gap (`expired`). Floors of channels that fell silent are kept a little longer.
 pub const CURSOR_AGE_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// Drafts that may wait for the writer. Publishers beyond this wait for a place.

@@ -131,7 +131,7 @@ impl Writer {
         }
         let age_max = channel.rule.history.age_max.as_millis() as u64;
         let oldest = entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();
-        let empty_ms = now_ms.saturating_add(self.horizon.age_max().as_millis() as u64 / 8);
+        let empty_ms = now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64 / 8);
         let again_ms = match oldest.transpose()? {
             // Values stay however old they become; they may all be deleted one day.
             Some(_) if channel.row.kind == Kind::Keys => empty_ms,
@@ -142,8 +142,8 @@ impl Writer {
                 self.retention.enqueue(name, channel);
                 now_ms + 1
             }
-            // Empty. Once no cursor can be older than its floor, nobody needs to know of it any more.
-            None if channel.is_settled() && channel.row.newest() <= self.horizon.position() => {
+            // Empty. Once nobody can be from before its floor moved, nobody needs to know of it any more.
+            None if channel.is_settled() && channel.row.newest() <= self.horizon.forgotten() => {
                 batch.remove(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()));
                 batch.remove(Table::Keys, Held::key(channel.row.id));
                 channel.tally(tier).clear();
@@ -250,7 +250,10 @@ mod tests {
             to: position,
         };
         assert_eq!((page.gaps, page.entries.len()), (vec![gap], 0));
-        wait(&[500]);
+        wait(&[400]);
+        let known = history.row(&name).unwrap();
+        assert!(known.ids[0].is_some() && known.row.moved <= history.horizon.position(), "some may be reading still");
+        wait(&[400]);
         assert_eq!(history.row(&name).unwrap().ids, [None, None], "in the end it is forgotten");
     }
 }

@@ -423,7 +423,7 @@ impl Writer {
         let mut record = Record::of(draft, now_ms);
         if record.is_deleted {
             // Once nobody can come back from before it, nobody needs to know.
-            record.expires_ms = Some(now_ms.saturating_add(self.horizon.age_max().as_millis() as u64));
+            record.expires_ms = Some(now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64));
         }
         let mut lineage = None;
         if let (Some(position), Some(tier)) = (position, Tier::of(durability)) {

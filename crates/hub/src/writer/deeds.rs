@@ -142,7 +142,7 @@ impl Writer {
         let mut placed = Placed { position: None, durability, duplicate: false, fence: 0 };
         for name in &draft.channels {
             let now_ms = self.now_ms();
-            let until_ms = now_ms.saturating_add(self.horizon.age_max().as_millis() as u64);
+            let until_ms = now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64);
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
             channel.row.fence += 1;
             channel.row.fenced = self.last;

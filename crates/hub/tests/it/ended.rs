@@ -70,7 +70,7 @@ async fn a_channel_stays_ended_when_its_end_is_trimmed_and_is_new_when_no_id_can
     assert!(is_ended(&hub.publish("a", "y").await.unwrap_err()));
 
     // Marks of time are needed in between to know what is old.
-    for _ in 0..10 {
+    for _ in 0..12 {
         clock.advance(CURSOR_AGE_MAX / 8);
         hub.publish("other", "x").await.unwrap();
         let seen = hub.stats().removed;
