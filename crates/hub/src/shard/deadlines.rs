@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::streams::Gone;
 use super::{Shard, ShardSettings};
+use crate::index::StreamKey;
 use crate::notice::ByeReason;
 use crate::portion::Mark;
 use crate::stats::{CloseReason, bump};
@@ -17,7 +18,6 @@ impl Shard {
         self.drain.1 = self.drain.0.saturating_sub(now);
         self.log.recent.forget_before(self.log.window.first());
         for key in self.wheel.due(now) {
-            let view = self.log.view();
             let Some(stream) = self.streams.get_mut(key) else { continue };
             if let Some(lines) = &mut self.lines {
                 // Heartbeats alone are no reason to ask the system something.
@@ -42,27 +42,17 @@ impl Shard {
                 continue;
             }
             let heartbeat = stream.subscription.heartbeat();
-            // A live stream that was sent nothing for about an interval; one that is behind is sent something anyway.
-            let quiet = now.saturating_sub(stream.sent_at()) + heartbeat / 8 >= heartbeat;
-            if quiet && stream.subscription.is_live() && stream.is_clear() {
-                self.portion.clear();
-                self.portion.push_words(&stream.subscription.ping(time_ms, &view));
-                match stream.send(&self.portion, now) {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        stream.subscription.fall_behind(Mark { next: self.log.slot, sent: self.log.position });
-                        bump(&self.counters.fell_behind);
-                        stream.count_behind(&self.counters, true);
-                    }
-                    Err(Gone) => {
-                        self.close(key, CloseReason::Left);
-                        continue;
-                    }
-                }
+            let sent_at = stream.sent_at();
+            // Nothing was sent for about an interval.
+            let quiet = now.saturating_sub(sent_at) + heartbeat / 8 >= heartbeat;
+            if quiet && self.beat(key, time_ms, now).is_err() {
+                self.close(key, CloseReason::Left);
+                continue;
             }
+            let Some(stream) = self.streams.get_mut(key) else { continue };
             // After the last thing that was sent, and in time to cut a reader that takes nothing or too little.
             let jitter = 0.95 + 0.05 * (self.random)();
-            let beat = if quiet { now } else { stream.sent_at() } + heartbeat.mul_f64(jitter);
+            let beat = if quiet { now } else { sent_at } + heartbeat.mul_f64(jitter);
             let ShardSettings { stall_max, slow_max, .. } = self.settings;
             let stall = now + stream.outlet.stalled_in(now, stall_max).unwrap_or(stall_max / 2);
             // Who gets behind after this is not judged before.
@@ -70,5 +60,26 @@ impl Shard {
             let end = stream.ends_at().unwrap_or(beat);
             self.wheel.insert(beat.min(stall).min(judged).min(end), key);
         }
+    }
+
+    /// Sends a stream a heartbeat, or instead what it has gathered: its interval may be longer than that between
+    /// heartbeats. One that is behind is sent something anyway.
+    fn beat(&mut self, key: StreamKey, time_ms: u64, now: Duration) -> Result<(), Gone> {
+        let view = self.log.view();
+        let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
+        if stream.gathered.is_some() {
+            return self.flush_one(key, &mut None, now);
+        }
+        if !stream.subscription.is_live() || !stream.is_clear() {
+            return Ok(());
+        }
+        self.portion.clear();
+        self.portion.push_words(&stream.subscription.ping(time_ms, &view));
+        if !stream.send(&self.portion, now)? {
+            stream.subscription.fall_behind(Mark { next: self.log.slot, sent: self.log.position });
+            bump(&self.counters.fell_behind);
+            stream.count_behind(&self.counters, true);
+        }
+        Ok(())
     }
 }

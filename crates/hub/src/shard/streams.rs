@@ -127,6 +127,11 @@ impl Stream {
         self.slow.judged_at(now, slow_max).filter(|_| self.full)
     }
 
+    /// Until when it gathers, if it does.
+    pub(super) fn gathers_until(&self) -> Option<Duration> {
+        self.gathered.as_ref().map(|gathered| gathered.due())
+    }
+
     /// When something was sent last.
     pub(super) fn sent_at(&self) -> Duration {
         Duration::from_millis(250 * u64::from(self.sent_at))
@@ -234,6 +239,10 @@ impl Streams {
     /// The stream at a place.
     pub(super) fn key_at(&self, place: usize) -> Option<StreamKey> {
         self.slab.get(place).map(|stream| stream.key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
