@@ -77,12 +77,12 @@ impl Entry {
         follows.is_for(&self.record) && self.except_stream.as_deref() != Some(&stream)
     }
 
-    /// Whether it is for the same streams as another one, whatever those may be, and as urgent.
+    /// Whether it is for the same streams as another one, whatever those may be, and as urgent. Only what never changes
+    /// counts here: what the writer sets meanwhile would be one thing now and another when the group is passed on.
     pub(crate) fn is_for_the_same(&self, other: &Self) -> bool {
         self.record.channels == other.record.channels
             && self.record.except_user == other.record.except_user
             && self.except_stream == other.except_stream
-            && self.is_withdrawn() == other.is_withdrawn()
             && self.flush_ms == other.flush_ms
     }
 

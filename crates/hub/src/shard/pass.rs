@@ -62,16 +62,19 @@ pub(super) struct Framed {
 impl Framed {
     /// Adds its frame, unless nobody gets it any more.
     pub(super) fn push(&self, portion: &mut Portion) {
-        if self.entry.is_withdrawn() {
-            return;
-        }
-        let frame = self.entry.frame(self.form, self.channel);
-        portion.push_frame(&frame.bytes, self.mark, self.entry.id().is_some());
+        push(&self.entry, self.channel, self.form, self.mark, portion);
     }
 
     /// About how many bytes its frame has.
     pub(super) fn weight(&self) -> usize {
         self.entry.record.data.len() + 128
+    }
+}
+
+/// Adds an entry's frame, unless nobody gets it any more: what was deleted before it was passed on is nobody's.
+fn push(entry: &Entry, channel: usize, form: Form, mark: Mark, portion: &mut Portion) {
+    if !entry.is_withdrawn() {
+        portion.push_frame(&entry.frame(form, channel).bytes, mark, entry.id().is_some());
     }
 }
 
@@ -94,41 +97,52 @@ impl Pass {
     pub(super) fn offer(&mut self, index: &Index, streams: &mut Streams, slot: u64, entries: &[Arc<Entry>]) {
         let mut begin = 0;
         for group in entries.chunk_by(|a, b| a.is_for_the_same(b)) {
-            let range = begin..begin + group.len();
-            begin = range.end;
-            // What was deleted before it was passed on is nobody's any more.
-            let Some(first) = group.first().filter(|first| !first.is_withdrawn()) else { continue };
-            self.steps.clear();
-            self.last_step = None;
-            let group_slot = slot + range.start as u64;
-            let is_for_all = first.is_for_all();
-            for (channel, name) in first.record.channels.iter().enumerate() {
-                let everyone = if is_everyone(name) { streams.hearing_everyone() } else { Vec::new() };
-                for key in index.followers(name).flat_map(Followers::iter).chain(everyone) {
-                    let Some(stream) = streams.get_mut(key) else { continue };
-                    if !is_for_all && !stream.subscription.is_for(first) {
-                        continue;
-                    }
-                    // What follows several of the event's channels gets it once.
-                    if !(stream.subscription.is_live() || stream.gathered.is_some())
-                        || std::mem::replace(&mut stream.offered, group_slot + 1) > group_slot
-                    {
-                        continue;
-                    }
-                    let before = stream.run;
-                    let form = stream.subscription.form();
-                    if stream.subscription.was_there(group_slot) {
-                        stream.run = self.step(stream.run, &range, channel, form, first.flush_ms);
-                    } else {
-                        for (at, entry) in range.clone().zip(group) {
-                            if entry.id().is_some() || stream.subscription.was_there(slot + at as u64) {
-                                stream.run = self.new_run(stream.run, at..at + 1, channel, form, first.flush_ms);
-                            }
+            self.offer_group(index, streams, slot, (begin, group));
+            begin += group.len();
+        }
+    }
+
+    /// The same of a group, which begins at this place among what is passed over. Which of it is withdrawn may change at any
+    /// time, and is asked of each entry when it is put together.
+    pub(super) fn offer_group(
+        &mut self,
+        index: &Index,
+        streams: &mut Streams,
+        slot: u64,
+        (begin, group): (usize, &[Arc<Entry>]),
+    ) {
+        let Some(first) = group.first() else { return };
+        let range = begin..begin + group.len();
+        self.steps.clear();
+        self.last_step = None;
+        let group_slot = slot + range.start as u64;
+        let is_for_all = first.is_for_all();
+        for (channel, name) in first.record.channels.iter().enumerate() {
+            let everyone = if is_everyone(name) { streams.hearing_everyone() } else { Vec::new() };
+            for key in index.followers(name).flat_map(Followers::iter).chain(everyone) {
+                let Some(stream) = streams.get_mut(key) else { continue };
+                if !is_for_all && !stream.subscription.is_for(first) {
+                    continue;
+                }
+                // What follows several of the event's channels gets it once.
+                if !(stream.subscription.is_live() || stream.gathered.is_some())
+                    || std::mem::replace(&mut stream.offered, group_slot + 1) > group_slot
+                {
+                    continue;
+                }
+                let before = stream.run;
+                let form = stream.subscription.form();
+                if stream.subscription.was_there(group_slot) {
+                    stream.run = self.step(stream.run, &range, channel, form, first.flush_ms);
+                } else {
+                    for (at, entry) in range.clone().zip(group) {
+                        if entry.id().is_some() || stream.subscription.was_there(slot + at as u64) {
+                            stream.run = self.new_run(stream.run, at..at + 1, channel, form, first.flush_ms);
                         }
                     }
-                    if before == NO_RUN && stream.run != NO_RUN {
-                        self.touched.push(key);
-                    }
+                }
+                if before == NO_RUN && stream.run != NO_RUN {
+                    self.touched.push(key);
                 }
             }
         }
@@ -176,9 +190,7 @@ impl Pass {
 
     /// Puts a run's bytes together, behind what the portion has.
     pub(super) fn put_together(&mut self, run: RunKey, passed: &Passed<'_>, portion: &mut Portion) {
-        self.each(run, passed, |entry, channel, form, mark| {
-            portion.push_frame(&entry.frame(form, channel).bytes, mark, entry.id().is_some());
-        });
+        self.each(run, passed, |entry, channel, form, mark| push(entry, channel, form, mark, portion));
     }
 
     /// A run's frames, to be put together later.

@@ -21,6 +21,7 @@ use crate::stats::Counters;
 use crate::store::memory::MemoryStore;
 use crate::stream_id::StreamId;
 use crate::subscription::{Style, Subscription};
+use crate::window::Slots;
 use crate::writer::{Group, Writer, WriterParts};
 
 /// A shard with streams, of a log whose channels `f*` gather for 100 ms.
@@ -102,10 +103,15 @@ impl Scene {
     }
 
     fn publish(&mut self, channel: &str, data: &str) {
-        let channels = vec![ChannelName::new(channel).unwrap()];
-        let draft = Draft::new(channels, Event::text(data.to_owned()), Publisher::Anyone).unwrap();
-        self.writer.append(vec![Group { drafts: vec![draft], atomic: false }]);
+        self.append(channel, Event::text(data.to_owned()));
         self.shard.pass(self.clock.elapsed());
+    }
+
+    /// Publishes what the shard has yet to look at.
+    fn append(&mut self, channel: &str, event: Event) {
+        let channels = vec![ChannelName::new(channel).unwrap()];
+        let draft = Draft::new(channels, event, Publisher::Anyone).unwrap();
+        assert!(self.writer.append(vec![Group { drafts: vec![draft], atomic: false }])[0][0].is_ok());
     }
 
     /// So long passes, as far as intervals are concerned.
@@ -181,6 +187,51 @@ fn who_is_needed_meanwhile_or_ends_loses_nothing() {
     scene.shard.drain(scene.clock.elapsed(), Duration::ZERO);
     assert_eq!(scene.take(0)[0], "2");
     assert_eq!(scene.take(1)[..2], ["1", "2"]);
+}
+
+#[test]
+fn a_value_that_is_deleted_while_it_is_passed_on_takes_no_other_along() {
+    for channel in ["a", "f"] {
+        let mut scene = Scene::of_streams(1);
+        let value = |key: &str| Event::text(key.to_owned()).keyed(key);
+        // One group, of which the writer withdraws the first once it is put together.
+        let slot = scene.shard.log.slot;
+        scene.append(channel, value("1"));
+        scene.append(channel, value("2"));
+        let Slots::Entries(group) = scene.writer.window.entries(slot, 2, 1_000) else { panic!("it is there") };
+        assert!(group[0].is_for_the_same(&group[1]));
+        scene.append(channel, Event::deletion("1"));
+        assert!(group[0].is_withdrawn());
+        let Shard { pass, index, streams, portion, log, .. } = &mut scene.shard;
+        let index = index.read().unwrap();
+        pass.offer_group(&index, streams, slot, (0, &group));
+        let touched = pass.take_touched(streams);
+        assert_eq!(touched, streams.keys());
+        let (run, position) = (streams.get_mut(touched[0]).unwrap().run, log.position);
+        let passed = Passed { entries: &group, slot, position };
+        portion.clear();
+        pass.put_together(run, &passed, portion);
+        let sent = String::from_utf8(portion.bytes().to_vec()).unwrap();
+        assert!(sent.contains("data: 2\n") && !sent.contains("data: 1\n"), "{sent}");
+        portion.clear();
+        pass.frames(run, &passed).iter().for_each(|frame| frame.push(portion));
+        assert_eq!(portion.bytes(), sent.as_bytes());
+    }
+}
+
+#[test]
+fn what_is_deleted_before_it_is_passed_on_is_not_sent_and_all_else_is() {
+    for (channel, wait_ms) in [("a", 0), ("f", 200)] {
+        let mut scene = Scene::of_streams(1);
+        for event in [Event::text("1").keyed("1"), Event::text("2").keyed("2"), Event::deletion("1")] {
+            scene.append(channel, event);
+        }
+        scene.shard.pass(scene.clock.elapsed());
+        scene.wait(wait_ms);
+        let heard = scene.take(0);
+        assert_eq!((heard.len(), heard[0].as_str()), (2, "2"), "{heard:?}");
+        assert!(heard[1].contains(r#""key":"1""#), "{heard:?}");
+    }
 }
 
 #[test]
