@@ -28,6 +28,8 @@ use crate::user::INBOX_PREFIX;
 pub(crate) struct KeyChanges {
     /// What keys have with it, by their channel's number: a value, a deletion, or nothing any more.
     now: HashMap<(u64, String), Option<InCommit>>,
+    /// Numbers of channels that get an event without a key, and so can't hold values.
+    plain: HashSet<u64>,
     /// Places of what it takes out.
     pub(crate) gone: HashSet<Position>,
     /// Channels that hold something else with it, each once.
@@ -82,7 +84,11 @@ impl Writer {
             let kind = known.or(channel.kind());
             match (kind, key) {
                 (Some(Kind::Keys), None) => return Ok(Err(AppendError::NoKey)),
-                (Some(Kind::Events), Some(_)) if known.is_some() || !is_empty(channel, &self.tiers)? => {
+                (Some(Kind::Events), Some(_))
+                    if known.is_some()
+                        || commit.keys.plain.contains(&channel.row.id)
+                        || !is_empty(channel, &self.tiers)? =>
+                {
                     return Ok(Err(AppendError::NoState));
                 }
                 _ => {}
@@ -164,6 +170,9 @@ impl Writer {
         let kind = if record.key.is_some() { Kind::Keys } else { Kind::Events };
         for name in &record.channels {
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+            if kind == Kind::Events {
+                commit.keys.plain.insert(channel.row.id);
+            }
             if channel.row.kind == kind {
                 continue;
             }
@@ -391,7 +400,7 @@ fn held_in(tier: Tier) -> Stale {
     stale
 }
 
-/// Whether the stores hold nothing of a channel.
+/// Whether the stores hold nothing of a channel. What the commit in the making brings isn't there yet.
 fn is_empty(channel: &Channel, tiers: &Tiers) -> Result<bool, StoreError> {
     for tier in Tier::ALL {
         let entries = keys_with_prefix(&channel.row.id.to_be_bytes());

@@ -201,6 +201,24 @@ fn a_channel_holds_values_or_events_and_its_first_event_decides() {
 }
 
 #[test]
+fn what_came_first_decides_also_within_one_commit() {
+    let mut rig = Rig::new();
+    for (channel, atomic) in [("n", false), ("o", true), ("m", false)] {
+        let group = |event, atomic| {
+            let draft = Draft::new(vec![name(channel)], event, Publisher::Hub).unwrap();
+            Group { drafts: vec![draft], atomic }
+        };
+        let outcomes = rig.writer.append(vec![group("plain".into(), false), group(value("a", "1"), atomic)]);
+        assert!(outcomes[0][0].is_ok());
+        assert_eq!(outcomes[1], [Err(AppendError::NoState)], "{channel}");
+        rig.put(channel, "plain, too".into()).unwrap();
+        let run = rig.append(false, vec![(channel, "plain".into()), (channel, value("b", "1"))]);
+        assert_eq!(run[1], Err(AppendError::NoState));
+    }
+    rig.check();
+}
+
+#[test]
 fn a_full_channel_refuses_one_key_more_but_takes_what_it_has_anew() {
     let mut rig = Rig::new();
     for key in ["a", "b", "c"] {
