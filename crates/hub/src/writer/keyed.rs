@@ -200,8 +200,6 @@ impl Writer {
         for (of, row) in Tier::ALL.into_iter().zip(commit.keys.rows(id, key, &self.tiers)?) {
             if let Some(row) = row {
                 self.take_out(name, key, (of, row), false, commit)?;
-                // What was on disk must not come back after a crash in which memory is lost.
-                commit.synced |= of == Tier::Durable;
             }
         }
         let row = KeyRow { position, bytes: kept.bytes, is_deleted: record.is_deleted };
@@ -238,6 +236,8 @@ impl Writer {
             batch.remove(Table::ByChannel, index_key(id, row.position));
             batch.remove(Table::Log, Bytes::copy_from_slice(&row.position.to_key()));
             self.retention.count_value(tier, row.bytes, is_oldest);
+            // What was on disk must not come back after a crash, also where what came for it is in memory only.
+            commit.synced |= tier == Tier::Durable;
         }
         batch.remove(Table::Keys, KeyRow::key(id, key));
         commit.keys.gone.insert(row.position);

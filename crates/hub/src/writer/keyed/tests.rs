@@ -324,6 +324,22 @@ fn a_restart_takes_values_in_memory_and_what_lay_on_disk_before_does_not_come_ba
 }
 
 #[test]
+fn the_oldest_that_went_from_disk_for_a_value_in_memory_does_not_come_back() {
+    let mut rig = Rig::new();
+    let at: Vec<_> = ["a", "b", "c"].map(|key| rig.put("inbox", value(key, "disk")).unwrap()).into();
+    let moved = Rule::new(Pattern::new("inbox").unwrap()).durability(Durability::Memory);
+    rig.writer.rules.replace(vec![moved.keys(3, WhenFull::DropOldest)]);
+    rig.writer.sweep();
+    rig.put("inbox", value("d", "memory")).unwrap();
+    assert_eq!(rig.values("inbox"), pairs(&[("b", "disk"), ("c", "disk"), ("d", "memory")]));
+    rig.store.restart(true);
+    rig.writer = open(&rig.store, &rig.clock);
+    assert_eq!(rig.values("inbox"), pairs(&[("b", "disk"), ("c", "disk")]));
+    assert!(rig.writer.history().row(&name("inbox")).unwrap().row.floor >= at[0], "whoever had it is told");
+    assert_eq!(rig.held("inbox").values, 2);
+}
+
+#[test]
 fn the_same_idempotency_key_is_a_duplicate_also_where_there_is_no_room_any_more() {
     let mut rig = Rig::new();
     let first = rig.put("small", value("a", "1").idempotency_key("k")).unwrap();
