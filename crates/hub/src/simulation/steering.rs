@@ -17,6 +17,7 @@ use crate::follows::{Follows, Since};
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::remembered::Where;
+use crate::shard::Job;
 use crate::shard::change::{Answered, Order, What};
 use crate::stream_id::StreamId;
 
@@ -277,6 +278,9 @@ impl World {
     pub(super) fn change_one(&mut self) {
         let which = self.rng.random_range(0..self.clients.len());
         let change = random_change(&mut self.rng);
+        if self.rng.random_bool(0.3) {
+            self.calm();
+        }
         let (id, connection) = (self.clients[which].id, self.clients[which].connection);
         if self.disk.is_closed() || self.half_back {
             // As with connecting: the test could not see what is promised.
@@ -296,6 +300,26 @@ impl World {
                     self.send_change(which, shard, change);
                 }
             }
+        }
+    }
+
+    /// Nothing is published for a while: streams become level with the log.
+    fn calm(&mut self) {
+        for _ in 0..30 {
+            let now = self.clock.elapsed();
+            for shard in &mut self.shards {
+                shard.pass(now);
+                shard.turn(now);
+            }
+            self.gather_jobs();
+            for (shard, Job { key, work, place }) in std::mem::take(&mut self.jobs) {
+                match work.run(&self.history) {
+                    Ok(answer) => self.shards[shard].answer(key, answer, now),
+                    Err(work) => self.jobs.push((shard, Job { key, work, place })),
+                }
+                self.hear_answers();
+            }
+            (0..self.clients.len()).for_each(|which| self.carry(which, usize::MAX));
         }
     }
 

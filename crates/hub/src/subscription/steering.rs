@@ -125,7 +125,9 @@ impl Subscription {
         let Some(steering) = &mut self.steering else { return Ok(None) };
         let (state, difference) = steering.state.changed(change, upto)?;
         if difference.is_empty() {
-            return Ok(Some(difference));
+            // Who was opened anew has no say in what is so.
+            let counts = steering.remembered.keep(id, steering.token, &steering.state);
+            return Ok(counts.then_some(difference));
         }
         if !steering.take(id, &state, upto) {
             return Ok(None);
