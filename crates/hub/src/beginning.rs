@@ -160,6 +160,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::change::Difference;
     use crate::channel::ChannelName;
     use crate::clock::ManualClock;
     use crate::draft::{Draft, Publisher};
@@ -169,8 +170,8 @@ mod tests {
     use crate::store::memory::MemoryStore;
     use crate::writer::{Group, Writer, WriterParts};
 
-    #[test]
-    fn a_backfill_that_comes_back_too_late_is_told_so_also_where_the_window_begins_at_its_end() {
+    /// A log whose only event is of the channel `c` and older than cursors may be; with the event's position.
+    fn old_log(window_bytes: usize) -> (Writer, Position) {
         let store = Arc::new(MemoryStore::default());
         let clock = Arc::new(ManualClock::at(1_000_000));
         let mut writer = Writer::open(WriterParts {
@@ -179,30 +180,66 @@ mod tests {
             rules: Arc::new(Rules::default()),
             clock: clock.clone(),
             random: Box::new(|| 7),
-            window_bytes: 1 << 20,
+            window_bytes,
             channels_max: 3,
             cursor_age_max: Duration::from_secs(400),
         })
         .unwrap();
-        let name = ChannelName::new("c").unwrap();
-        let draft = Draft::new(vec![name.clone()], Event::text("x"), Publisher::Anyone).unwrap();
+        let draft = Draft::new(vec![channel("c")], Event::text("x"), Publisher::Anyone).unwrap();
         assert!(writer.append(vec![Group { drafts: vec![draft], atomic: false }])[0][0].is_ok());
-        let history = writer.history();
-        let (head, _) = history.window.head();
+        let (head, _) = writer.window.head();
         writer.want_oldest(u64::MAX);
-        for seconds in [0, 1, 500] {
+        for seconds in [0, 1, 500, 500] {
             clock.advance(Duration::from_secs(seconds));
             while writer.sweep() || writer.has_removals() {}
         }
+        (writer, head)
+    }
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::new(name).unwrap()
+    }
+
+    fn follows(name: &str) -> Arc<Follows> {
+        Arc::new(Follows::new(vec![(channel(name), Since::Start)], Vec::new()).heard_by(None, false))
+    }
+
+    #[test]
+    fn a_backfill_that_comes_back_too_late_is_told_so_also_where_the_window_begins_at_its_end() {
+        let (writer, head) = old_log(1 << 20);
+        let history = writer.history();
         assert!(head >= history.window.floor() && head < history.horizon.position());
-        let follows = Arc::new(Follows::new(vec![(name, Since::Start)], Vec::new()).heard_by(None, false));
         let gaps = |backfill| {
             let last = LastEventId::Cursor(Cursor { position: head, random: 7, backfill, fill: None });
             let head = history.window.head().0;
-            let begun = Beginning::find(&history, follows.clone(), last, head, None).unwrap();
+            let begun = Beginning::find(&history, follows("c"), last, head, None).unwrap();
             begun.gaps.iter().map(|gap| (gap.reason, gap.from)).collect::<Vec<_>>()
         };
         assert_eq!(gaps(Some(Position::ORIGIN)), [(GapReason::Expired, Some(Position::ORIGIN))]);
         assert_eq!(gaps(None), [], "whoever had all of it lacks nothing");
+    }
+
+    #[test]
+    fn what_is_added_to_a_stream_that_came_back_too_late_is_told_so() {
+        let (writer, _) = old_log(0);
+        let history = writer.history();
+        let old = Position::new(1, 0);
+        assert!(old < history.window.floor() && old < history.horizon.position());
+        assert_eq!(history.row(&channel("c")).unwrap().row.floor, Position::ORIGIN, "the channel is forgotten");
+        let last = LastEventId::Cursor(Cursor { position: old, random: 7, backfill: None, fill: None });
+        let head = history.window.head().0;
+        let mut catchup = Beginning::find(&history, follows("d"), last, head, None).unwrap().catchup;
+        let change = |added: &str, removed: &str| Difference {
+            added: Follows::clone(&follows(added)),
+            removed: Follows::clone(&follows(removed)),
+        };
+        catchup.follow(follows("e"), &change("e", "d"), old);
+        catchup.follow(follows("c"), &change("c", "e"), old);
+        let told = |catchup: &mut Catchup| {
+            let page = catchup.page(&history, Position::LAST).unwrap();
+            page.gaps.into_iter().map(|gap| (gap.scope, gap.reason, gap.from)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut catchup), [(GapScope::Channel(channel("c")), GapReason::Expired, Some(old))]);
+        assert_eq!(told(&mut catchup), [], "once");
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Catchup {
     pub(crate) backfill: Option<Backfill>,
     /// What was told.
     told: Told,
+    /// Gaps that are due before anything more is read, once nothing is filled in any more.
+    owed: Vec<Gap>,
     /// Whether the stream was level with the log before; a gap is then its own slowness.
     running: bool,
 }
@@ -92,7 +94,7 @@ pub(crate) enum CatchupError {
 impl Catchup {
     /// Everything after a cursor. `running` tells a stream that fell behind from one that came back.
     pub(crate) fn resume(follows: Arc<Follows>, from: Position, running: bool) -> Self {
-        Self { follows, at: from, backfill: None, told: Told::default(), running }
+        Self { follows, at: from, backfill: None, told: Told::default(), owed: Vec::new(), running }
     }
 
     /// Everything above `at` is read again.
@@ -169,6 +171,7 @@ impl Catchup {
             }
         }
         self.tell_damaged(&damaged, &floors, from, &mut page);
+        self.tell_owed(from, &mut page);
         self.at = run.covered.max(from);
         Ok(page)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Catchup, CatchupError, Told, channels_of};
+use crate::change::Difference;
 use crate::channel::ChannelName;
 use crate::directory::Kind;
 use crate::follows::{Follows, Since};
@@ -84,6 +85,12 @@ impl Catchup {
         self.backfill = Some(Backfill { upto, revision, of: Some(of), unsaid, starts: None, before });
     }
 
+    /// Gaps up to here were told for all that is followed, whatever is being filled in.
+    pub(super) fn told_of_all(&self) -> Position {
+        let before = self.backfill.as_ref().and_then(|backfill| backfill.before.as_ref());
+        before.map_or(self.told.all, |before| before.all)
+    }
+
     /// What the next page is of.
     pub(super) fn of(&self) -> &Arc<Follows> {
         self.backfill.as_ref().and_then(|backfill| backfill.of.as_ref()).unwrap_or(&self.follows)
@@ -94,8 +101,10 @@ impl Catchup {
         self.backfill.as_ref().is_some_and(|backfill| backfill.revision.is_some())
     }
 
-    /// The stream follows something else from now on: of a backfill under way, what is `gone` is left out.
-    pub(crate) fn follow(&mut self, follows: Arc<Follows>, gone: &Follows) {
+    /// The stream follows something else from `at` on: of a backfill under way, what was removed is left out.
+    pub(crate) fn follow(&mut self, follows: Arc<Follows>, difference: &Difference, at: Position) {
+        let gone = &difference.removed;
+        self.owe(difference, at);
         let of = self.of().clone();
         self.follows = follows;
         let Some(backfill) = &mut self.backfill else { return };

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::GapScope;
 use super::damaged::DamageTold;
+use super::{Catchup, Gap, GapScope, Page};
+use crate::change::Difference;
 use crate::channel::ChannelName;
+use crate::notice::GapReason;
 use crate::pattern::Pattern;
 use crate::position::Position;
 
@@ -37,5 +39,39 @@ impl Told {
         }
         self.restarts.extend(restarts);
         self.damage.add(damage);
+    }
+}
+
+impl Catchup {
+    /// What a change at `at` adds was not followed when a gap was told of everything: how old the cursor was that the stream
+    /// came with counts for it, too.
+    pub(super) fn owe(&mut self, difference: &Difference, at: Position) {
+        let Difference { added, removed } = difference;
+        self.owed.retain(|gap| match &gap.scope {
+            GapScope::Channel(name) => !removed.is_named(name),
+            GapScope::Pattern(pattern) => !removed.has(pattern),
+        });
+        let told = self.told_of_all();
+        if told > at {
+            let channels = added.channels().iter().map(|(name, _)| GapScope::Channel(name.clone()));
+            let patterns = added.patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
+            let gap = |scope| Gap { scope, reason: GapReason::Expired, from: Some(at), to: told };
+            self.owed.extend(channels.chain(patterns).map(gap));
+        }
+    }
+
+    /// Whether gaps are due that only a page tells.
+    pub(crate) fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Tells what is owed, of what lies above `from`. A backfill comes first: it ends where those gaps begin.
+    pub(super) fn tell_owed(&mut self, from: Position, page: &mut Page) {
+        if self.backfill.is_some() {
+            return;
+        }
+        let owed = std::mem::take(&mut self.owed).into_iter().filter(|gap| gap.to > from);
+        let owed = owed.map(|gap| Gap { from: gap.from.max(Some(from)), ..gap });
+        page.gaps.splice(0..0, owed);
     }
 }

@@ -295,7 +295,10 @@ impl Client {
         assert!(is_followed, "a gap of something that is not followed: {told:?}");
         let from = told.pattern.as_ref().and(told.from);
         // What was added is told of what is gone of it, also where that was told of the same before.
-        let scope = format!("{:?}{:?}{from:?}{:?}", told.channel, told.pattern, cursor.fill);
+        let spans = self.steered.current().map(|span| &span.item);
+        let this = spans.filter(|item| (&item.channel, &item.pattern) == (&told.channel, &told.pattern));
+        let added = this.map(|item| item.added).max();
+        let scope = format!("{:?}{:?}{from:?}{:?}{added:?}", told.channel, told.pattern, cursor.fill);
         assert!(self.told_now.insert((scope, told.to)), "told twice on one connection: {told:?}");
         if told.reason == "unknown" {
             if self.began.is_none() {

@@ -139,12 +139,12 @@ impl Subscription {
             Place::Beginning => {}
             Place::History(way) => {
                 if let Some(catchup) = &mut way.catchup {
-                    catchup.follow(self.follows.clone(), &difference.removed);
+                    catchup.follow(self.follows.clone(), &difference, upto);
                 }
             }
             Place::Window { buried, .. } => {
                 if let Some(catchup) = buried {
-                    catchup.follow(self.follows.clone(), &difference.removed);
+                    catchup.follow(self.follows.clone(), &difference, upto);
                 }
             }
             Place::Live => {
