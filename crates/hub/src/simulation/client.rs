@@ -390,10 +390,11 @@ impl Client {
         for (number, event) in reference.events() {
             let Some(position) = event.position else { continue };
             // What of it was to be filled in is not due any more once it is followed no longer.
-            let is_promised = span.upto.is_none() && span.item.promised.contains(&number);
+            let is_promised =
+                |channel: &ChannelName| span.upto.is_none() && span.item.promised.contains(&(channel.clone(), number));
             let is_due = position > span.from && span.upto.is_none_or(|upto| position <= upto);
             let due = event.channels.iter().filter(|channel| span.item.includes(channel));
-            let due: Vec<&ChannelName> = due.filter(|_| is_due || is_promised).collect();
+            let due: Vec<&ChannelName> = due.filter(|channel| is_due || is_promised(channel)).collect();
             let expired = event.expires_ms.is_some_and(|at| at <= now_ms);
             // Live it doesn't come to its own stream; from history it may.
             let may_be_missing = self.is_excluded(event) || event.except.stream == Some(self.id);

@@ -34,8 +34,8 @@ pub(super) struct Item {
     is_implied: bool,
     /// Which time it was added; 0 for what the client asked for at first.
     pub(super) added: u32,
-    /// What was kept of it then, as far as it was asked for.
-    pub(super) promised: HashSet<usize>,
+    /// What was kept of it then, as far as it was asked for; of each channel, since `last:N` counts in each.
+    pub(super) promised: HashSet<(ChannelName, usize)>,
     /// The floors then, where the stream was level with the log.
     pub(super) floors: Option<HashMap<ChannelName, Position>>,
 }
@@ -54,13 +54,13 @@ impl Item {
         self.promised = kept
             .iter()
             .filter(|(channel, _)| self.includes(channel))
-            .flat_map(|(_, events)| {
+            .flat_map(|(channel, events)| {
                 let count = match self.since {
                     Since::Start => events.len(),
                     Since::Last(count) => count as usize,
                     Since::Unsaid | Since::Now | Since::Ago(_) | Since::After(_) => 0,
                 };
-                events.iter().rev().take(count).map(|(_, number)| *number)
+                events.iter().rev().take(count).map(|(_, number)| (channel.clone(), *number))
             })
             .collect();
     }
