@@ -62,6 +62,12 @@ pub const REMEMBERED_MAX: usize = in_tests(4, 100_000);
 /// What they may weigh together (64 MiB).
 pub const REMEMBERED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// What one owner's may be of either, a sixteenth: nobody has everybody else's forgotten.
+pub const REMEMBERED_OF_ONE_MAX: usize = in_tests(2, REMEMBERED_MAX / 16);
+
+/// The same in bytes (4 MiB).
+pub const REMEMBERED_OF_ONE_BYTES_MAX: usize = REMEMBERED_BYTES_MAX / 16;
+
 /// Changes of one stream that wait while history is read for it: more than one page's user sends meanwhile.
 pub const CHANGES_WAITING_MAX: usize = in_tests(3, 64);
 

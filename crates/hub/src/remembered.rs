@@ -1,7 +1,9 @@
 //! The streams that their listeners named, or that were changed: where they are open, what they follow, and for a while
-//! what they followed last. Bounded: of those that are not open the oldest is forgotten first.
+//! what they followed last. Bounded: of those that are not open the oldest is forgotten first, and before that the oldest of
+//! an owner who has many.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +11,9 @@ use crate::change::{Change, ChangeError, Followed, GoOn, State};
 use crate::clock::Clock;
 use crate::cursor::Cursor;
 use crate::follows::Follows;
-use crate::limits::{REMEMBERED_AGE_MAX, REMEMBERED_BYTES_MAX, REMEMBERED_MAX};
+use crate::limits::{
+    REMEMBERED_AGE_MAX, REMEMBERED_BYTES_MAX, REMEMBERED_MAX, REMEMBERED_OF_ONE_BYTES_MAX, REMEMBERED_OF_ONE_MAX,
+};
 use crate::position::Position;
 use crate::stats::{Counters, bump};
 use crate::stream_id::StreamId;
@@ -26,13 +30,28 @@ struct Known {
     token: Token,
     /// The number of the shard where it is open.
     shard: Option<usize>,
+    /// Who opened it; 0 for nobody in particular.
+    owner: u64,
+}
+
+/// Streams in the order in which they were closed, with since when. One that is open again is there in vain.
+type Closed = VecDeque<(Duration, StreamId, Token)>;
+
+/// What is remembered of one owner's streams that are not open.
+#[derive(Debug, Default)]
+struct Share {
+    closed: Closed,
+    count: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Memory {
     streams: HashMap<StreamId, Known>,
-    /// Those that are not open, the oldest first, with since when. One that is open again is here in vain.
-    closed: VecDeque<(Duration, StreamId, Token)>,
+    /// Those that are not open, the oldest first.
+    closed: Closed,
+    /// The same by owner, where that is known.
+    shares: HashMap<u64, Share>,
     /// How many of those there are that are not here in vain, and what they weigh.
     count: usize,
     bytes: usize,
@@ -56,6 +75,17 @@ pub(crate) enum Place<'a> {
     Nowhere(Position),
     /// At something that is of no use.
     Elsewhere,
+}
+
+/// What has become of an opening since its stream was to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is the stream of that id.
+    Counts,
+    /// The stream was opened anew.
+    Replaced,
+    /// The stream was ended for good.
+    Ended,
 }
 
 /// A stream that was opened by its name.
@@ -112,10 +142,29 @@ impl Remembered {
         self.lock().count
     }
 
-    /// Opens a stream in a shard. `place` is where its listener says that it was. What it asks for counts only where the
+    /// What has become of an opening. Its shard asks when it takes the stream, since until then nobody could tell it.
+    pub(crate) fn standing(&self, id: StreamId, token: Token) -> Standing {
+        match self.lock().streams.get(&id) {
+            Some(known) if known.state.is_none() => Standing::Ended,
+            Some(known) if known.token == token => Standing::Counts,
+            Some(_) | None => Standing::Replaced,
+        }
+    }
+
+    /// Opens a stream in a shard, for an owner. One that was ended for good stays so. `place` is where its listener says that it was. What it asks for counts only where the
     /// stream isn't remembered.
-    pub(crate) fn open(&self, id: StreamId, shard: usize, asks_for: Arc<Follows>, place: Place<'_>) -> Opened {
+    pub(crate) fn open(
+        &self,
+        id: StreamId,
+        (shard, owner): (usize, u64),
+        asks_for: Arc<Follows>,
+        place: Place<'_>,
+    ) -> Opened {
         let mut memory = self.lock();
+        if memory.streams.get(&id).is_some_and(|known| known.state.is_none()) {
+            let state = Arc::new(State::new(asks_for, None));
+            return Opened { state, token: memory.next_token(), go_on: None, replaced: None };
+        }
         memory.take_up(id);
         let token = memory.next_token();
         let known = memory.streams.remove(&id);
@@ -132,7 +181,7 @@ impl Remembered {
             (Some(state), Place::Elsewhere) => (state.anew(), None),
         };
         let state = Arc::new(state);
-        memory.streams.insert(id, Known { state: Some(state.clone()), token, shard: Some(shard) });
+        memory.streams.insert(id, Known { state: Some(state.clone()), token, shard: Some(shard), owner });
         drop(memory);
         if replaced.is_some() {
             bump(&self.counters.replaced);
@@ -141,13 +190,13 @@ impl Remembered {
     }
 
     /// An open stream is about to be changed for the first time. `None` where its name was taken meanwhile.
-    pub(crate) fn register(&self, id: StreamId, shard: usize, state: Arc<State>) -> Option<Token> {
+    pub(crate) fn register(&self, id: StreamId, (shard, owner): (usize, u64), state: Arc<State>) -> Option<Token> {
         let mut memory = self.lock();
         if memory.streams.contains_key(&id) {
             return None;
         }
         let token = memory.next_token();
-        memory.streams.insert(id, Known { state: Some(state), token, shard: Some(shard) });
+        memory.streams.insert(id, Known { state: Some(state), token, shard: Some(shard), owner });
         Some(token)
     }
 
@@ -174,10 +223,13 @@ impl Remembered {
     /// Keeps a stream that is not open, and forgets others where there is no room.
     fn put_by(&self, memory: &mut Memory, id: StreamId) {
         let Some(known) = memory.streams.get(&id) else { return };
-        let (token, weight) = (known.token, known.weight());
-        memory.closed.push_back((self.clock.elapsed(), id, token));
+        let (token, weight, owner) = (known.token, known.weight(), known.owner);
+        let closed = (self.clock.elapsed(), id, token);
+        memory.closed.push_back(closed);
         memory.count += 1;
         memory.bytes += weight;
+        let forgotten = if owner == 0 { 0 } else { memory.put_by_owner(owner, closed, weight) };
+        self.counters.forgotten.fetch_add(forgotten, Ordering::Relaxed);
         while memory.count > REMEMBERED_MAX || memory.bytes > REMEMBERED_BYTES_MAX {
             let before = memory.count;
             if !memory.forget_oldest() {
@@ -197,13 +249,16 @@ impl Remembered {
     /// Changes what is remembered of a stream that is not open.
     pub(crate) fn change(&self, id: StreamId, change: &Change) -> Result<Option<Followed>, ChangeError> {
         let mut memory = self.lock();
-        let Some(Known { state: Some(state), shard: None, .. }) = memory.streams.get(&id) else { return Ok(None) };
+        let Some(Known { state: Some(state), shard: None, owner, .. }) = memory.streams.get(&id) else {
+            return Ok(None);
+        };
+        let owner = *owner;
         // Wherever its listener was: what is added has not come.
         let (state, _) = state.changed(change, Position::LAST)?;
         let state = Arc::new(state);
         memory.take_up(id);
         let token = memory.next_token();
-        memory.streams.insert(id, Known { state: Some(state.clone()), token, shard: None });
+        memory.streams.insert(id, Known { state: Some(state.clone()), token, shard: None, owner });
         self.put_by(&mut memory, id);
         Ok(Some(Followed { stream: id, revision: state.revision(), id: None, follows: state.follows.clone() }))
     }
@@ -215,13 +270,18 @@ impl Remembered {
         Some(Followed { stream: id, revision: state.revision(), id: None, follows: state.follows.clone() })
     }
 
-    /// Ends a stream for good. Where it is open, its shard and opening there.
-    pub(crate) fn end(&self, id: StreamId) -> Option<(usize, Token)> {
+    /// Ends a stream for good. Returns the shard where it is open. With an owner that of a stream that is not known yet.
+    pub(crate) fn end(&self, id: StreamId, owner: Option<u64>) -> Option<usize> {
         let mut memory = self.lock();
-        let open = memory.streams.get(&id).and_then(|known| known.shard.map(|shard| (shard, known.token)));
+        let known = memory.streams.get(&id);
+        if known.is_some_and(|known| known.state.is_none()) {
+            return None;
+        }
+        let open = known.and_then(|known| known.shard);
+        let owner = known.map(|known| known.owner).or(owner).unwrap_or(0);
         memory.take_up(id);
         let token = memory.next_token();
-        memory.streams.insert(id, Known { state: None, token, shard: None });
+        memory.streams.insert(id, Known { state: None, token, shard: None, owner });
         self.put_by(&mut memory, id);
         open
     }
@@ -246,18 +306,57 @@ impl Memory {
     /// A stream that was put by is so no longer; it stays known.
     fn take_up(&mut self, id: StreamId) {
         if let Some(known) = self.streams.get(&id).filter(|known| known.shard.is_none()) {
+            let weight = known.weight();
             self.count -= 1;
-            self.bytes -= known.weight();
+            self.bytes -= weight;
+            if let Some(share) = self.shares.get_mut(&known.owner) {
+                share.count -= 1;
+                share.bytes -= weight;
+                if share.count == 0 {
+                    self.shares.remove(&known.owner);
+                }
+            }
         }
+    }
+
+    /// Keeps an owner's stream within the owner's share, of which the oldest is forgotten. Returns how many were.
+    fn put_by_owner(&mut self, owner: u64, closed: (Duration, StreamId, Token), weight: usize) -> u64 {
+        let share = self.shares.entry(owner).or_default();
+        share.closed.push_back(closed);
+        share.count += 1;
+        share.bytes += weight;
+        let mut forgotten = 0;
+        while let Some(share) = self.shares.get_mut(&owner)
+            && (share.count > REMEMBERED_OF_ONE_MAX || share.bytes > REMEMBERED_OF_ONE_BYTES_MAX)
+            && let Some((_, id, token)) = share.closed.pop_front()
+        {
+            forgotten += u64::from(self.forget(id, token));
+        }
+        // Those that are there in vain.
+        if let Some(share) = self.shares.get_mut(&owner).filter(|share| share.closed.len() > 2 * share.count + 64) {
+            let streams = &self.streams;
+            share.closed.retain(|(_, id, token)| streams.get(id).is_some_and(|known| known.is_put_by(*token)));
+        }
+        forgotten
+    }
+
+    /// Forgets a stream, unless it was opened or changed since. Whether it was there.
+    fn forget(&mut self, id: StreamId, token: Token) -> bool {
+        let is_put_by = self.streams.get(&id).is_some_and(|known| known.is_put_by(token));
+        if is_put_by {
+            self.take_up(id);
+            self.streams.remove(&id);
+        }
+        is_put_by
     }
 
     /// Forgets the stream that was closed first. Whether there was one.
     fn forget_oldest(&mut self) -> bool {
         let Some((_, id, token)) = self.closed.pop_front() else { return false };
-        if self.streams.get(&id).is_some_and(|known| known.is_put_by(token)) {
-            self.take_up(id);
-            self.streams.remove(&id);
-        }
+        self.forget(id, token);
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

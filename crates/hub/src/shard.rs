@@ -22,7 +22,7 @@ use crate::outlet::Outlet;
 use crate::portion::Portion;
 use crate::position::Position;
 use crate::recent::Recent;
-use crate::remembered::Remembered;
+use crate::remembered::{Remembered, Standing};
 use crate::stats::{CloseReason, Counters, PageBytes, bump};
 use crate::stream_id::StreamId;
 use crate::subscribe::OpenPlace;
@@ -213,9 +213,8 @@ impl Shard {
         let mut stream = Stream::new(subscription, outlet, place, now);
         // Streams that open together don't end together.
         stream.end_by(self.settings.age_max.map(|age| now + age.mul_f64(0.9 + 0.1 * (self.random)())));
-        let (id, is_steered) = (stream.subscription.id(), stream.subscription.steering().is_some());
         let key = self.streams.insert(stream);
-        self.steered.extend(is_steered.then_some((id, key)));
+        let standing = self.name(key);
         self.counters.has(true, now.as_secs() as u32);
         self.progress.stands(self.log.slot);
         self.index.write().unwrap_or_else(PoisonError::into_inner).insert(key, &follows);
@@ -237,6 +236,11 @@ impl Shard {
         if self.drained {
             // It was on its way when the others were sent away.
             self.end(key, ByeReason::Shutdown, CloseReason::Shutdown);
+        }
+        match standing {
+            Standing::Counts => {}
+            Standing::Replaced => self.end(key, ByeReason::Replaced, CloseReason::Replaced),
+            Standing::Ended => self.end(key, ByeReason::Deleted, CloseReason::Deleted),
         }
         key
     }
@@ -451,6 +455,11 @@ impl Shard {
 
 #[cfg(test)]
 impl Shard {
+    /// The id of a stream.
+    pub(crate) fn id_of(&mut self, key: StreamKey) -> Option<StreamId> {
+        self.streams.get_mut(key).map(|stream| stream.subscription.id())
+    }
+
     /// That no stream holds more than a page, the rest of one frame, and the hub's own words.
     pub(crate) fn assert_bounds(&self) {
         for stream in self.streams.iter() {

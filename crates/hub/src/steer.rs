@@ -10,6 +10,7 @@ use crate::change::{Change, ChangeError, Followed};
 use crate::cursor::Cursor;
 use crate::follows::Since;
 use crate::hub::Hub;
+use crate::limits::FOLLOWS_MAX;
 use crate::position::Position;
 use crate::remembered::{Opened, Place, Remembered, Where};
 use crate::shard::change::{Answered, Order, What};
@@ -28,6 +29,11 @@ impl Hub {
     ///
     /// When there is no such stream, it would follow too much, or a `since` is an id of another log.
     pub async fn change_stream(&self, id: StreamId, mut change: Change) -> Result<Followed, ChangeError> {
+        // Whatever is asked for: everybody's streams wait while it is compared.
+        let longest = change.add.len().max(change.remove.len());
+        if longest > FOLLOWS_MAX {
+            return Err(ChangeError::TooMany(longest));
+        }
         self.check_sinces(&change)?;
         if beginning::is_now(self.history(), &change.add) {
             // Then nothing needs to be read for it.
@@ -78,14 +84,12 @@ impl Hub {
     /// When there is no such stream.
     pub async fn end_stream(&self, id: StreamId) -> Result<(), ChangeError> {
         let is_known = self.0.remembered.find(id) != Where::Unknown;
-        // Before its shard knows: it might come back meanwhile.
-        if is_known {
-            self.0.remembered.end(id);
-        }
-        let found = self.order(id, &What::Delete).await?;
-        if found.is_some() && !is_known {
-            self.0.remembered.end(id);
-        }
+        // Before its shard knows: it might come back meanwhile. Of one that nobody knows its shard says so.
+        let open = if is_known { self.0.remembered.end(id, None) } else { Some(id.shard()) };
+        let found = match open {
+            Some(shard) => self.order_at(shard, id, &What::Delete).await?,
+            None => None,
+        };
         if is_known || found.is_some() { Ok(()) } else { Err(ChangeError::Unknown) }
     }
 
@@ -101,26 +105,26 @@ impl Hub {
 
     /// Tells a stream something, wherever it is open. `None` where it isn't.
     async fn order(&self, id: StreamId, what: &What) -> Result<Option<Followed>, ChangeError> {
-        let only = match self.0.remembered.find(id) {
-            Where::Open(shard) => Some(shard),
-            Where::Closed => return Ok(None),
-            // One that was neither named nor changed may be anywhere, and one that is being ended is still somewhere.
-            Where::Ended | Where::Unknown => None,
+        let shard = match self.0.remembered.find(id) {
+            Where::Open(shard) => shard,
+            Where::Closed | Where::Ended => return Ok(None),
+            // One that was neither named nor changed is where its id says.
+            Where::Unknown => id.shard(),
         };
-        for (number, shard) in self.0.shards.iter().enumerate() {
-            if only.is_some_and(|only| only != number) {
-                continue;
-            }
-            let (reply, answer) = oneshot::channel();
-            shard.inbox.send(Command::Order(Box::new(Order { stream: id, what: what.clone(), reply })));
-            match answer.await {
-                Ok(Answered::Done(followed)) => return Ok(Some(followed)),
-                Ok(Answered::Refused(error)) => return Err(error),
-                // It ended while the change waited, or the hub does.
-                Ok(Answered::NotHere) | Err(_) => {}
-            }
+        self.order_at(shard, id, what).await
+    }
+
+    /// Tells a stream something, if it is open in a shard.
+    async fn order_at(&self, shard: usize, id: StreamId, what: &What) -> Result<Option<Followed>, ChangeError> {
+        let Some(shard) = self.0.shards.get(shard) else { return Ok(None) };
+        let (reply, answer) = oneshot::channel();
+        shard.inbox.send(Command::Order(Box::new(Order { stream: id, what: what.clone(), reply })));
+        match answer.await {
+            Ok(Answered::Done(followed)) => Ok(Some(followed)),
+            Ok(Answered::Refused(error)) => Err(error),
+            // It ended while the change waited, or the hub does.
+            Ok(Answered::NotHere) | Err(_) => Ok(None),
         }
-        Ok(None)
     }
 
     /// That ids from which on something is added are of this log.
@@ -136,11 +140,13 @@ impl Hub {
         &self,
         subscription: &mut Subscription,
         shard: usize,
+        owner: u64,
         (last, head): (LastEventId, Position),
     ) -> (LastEventId, Option<Box<Resumed>>) {
         let (head_now, _) = self.history().window.head();
         let is_good = |cursor: &Cursor| self.history().epochs.place(cursor, head_now).is_ok();
-        let (last, resumed, replaced) = open_named(&self.0.remembered, subscription, shard, (last, head), is_good);
+        let at = (shard, owner);
+        let (last, resumed, replaced) = open_named(&self.0.remembered, subscription, at, (last, head), is_good);
         if let Some((number, what)) = replaced
             && let Some(shard) = self.0.shards.get(number)
         {
@@ -154,11 +160,11 @@ impl Hub {
 }
 
 /// Opens a stream by its name: it follows what is remembered of it. Returns where it begins, the backfill that goes on, and
-/// what is to be told to which shard.
+/// what is to be told to which shard. `at` is its shard, and who opens it.
 pub(crate) fn open_named(
     remembered: &Arc<Remembered>,
     subscription: &mut Subscription,
-    shard: usize,
+    at: (usize, u64),
     (last, head): (LastEventId, Position),
     is_good: impl Fn(&Cursor) -> bool,
 ) -> (LastEventId, Option<Box<Resumed>>, Option<(usize, What)>) {
@@ -167,7 +173,7 @@ pub(crate) fn open_named(
         LastEventId::Cursor(_) | LastEventId::Foreign => Place::Elsewhere,
         LastEventId::None | LastEventId::Now => Place::Nowhere(head),
     };
-    let opened = remembered.open(subscription.id(), shard, subscription.follows().clone(), place);
+    let opened = remembered.open(subscription.id(), at, subscription.follows().clone(), place);
     let Opened { state, token, mut go_on, replaced } = opened;
     let resumed = go_on.as_mut().and_then(|go_on| go_on.resumed.take()).map(Box::new);
     let last = match last {

@@ -8,24 +8,17 @@ use bytes::Bytes;
 use crate::mailbox::BodyInlet;
 use crate::shard::inbox::{Command, Inbox};
 
-/// An open stream. Dropping it closes it.
+/// An open stream. Dropping it closes it. Its id is told in its hello frame.
 #[derive(Debug)]
 pub struct Stream {
-    /// Unguessable; also told in the hello frame.
-    id: String,
     inlet: BodyInlet,
     /// `None` only in a hub without shards, which can't be made.
     shard: Option<Arc<Inbox>>,
 }
 
 impl Stream {
-    pub(crate) fn new(id: String, inlet: BodyInlet, shard: Option<Arc<Inbox>>) -> Self {
-        Self { id, inlet, shard }
-    }
-
-    /// The stream's id.
-    pub fn id(&self) -> &str {
-        &self.id
+    pub(crate) fn new(inlet: BodyInlet, shard: Option<Arc<Inbox>>) -> Self {
+        Self { inlet, shard }
     }
 
     /// Takes the next bytes of the event stream, all that are there; they may end within an event. `None` when the stream

@@ -14,6 +14,25 @@ pub struct StreamId(pub(crate) u128);
 #[error("must be a UUID or 32 hexadecimal digits")]
 pub struct StreamIdError;
 
+impl StreamId {
+    /// The id of a stream that the hub names, so that it is found: it says the stream's shard, in 16 bits, and its place
+    /// there, in 32. The other 80 are as random as before.
+    pub(crate) fn at(self, shard: usize, place: usize) -> Self {
+        let random = self.0 & (u128::MAX >> 48);
+        Self((shard as u128 & 0xffff) << 112 | (place as u128 & 0xffff_ffff) << 80 | random)
+    }
+
+    /// The number of the shard that it says. Of an id that a listener made up any number.
+    pub(crate) fn shard(self) -> usize {
+        (self.0 >> 112) as usize
+    }
+
+    /// The place in that shard.
+    pub(crate) fn place(self) -> usize {
+        (self.0 >> 80 & 0xffff_ffff) as usize
+    }
+}
+
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", { self.0 })
@@ -37,6 +56,15 @@ impl FromStr for StreamId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_of_the_hub_says_where_its_stream_is_and_nothing_else() {
+        let random = StreamId(u128::MAX / 3);
+        let id = random.at(7, 70_000);
+        assert_eq!((id.shard(), id.place()), (7, 70_000));
+        assert_eq!({ id.0 } << 48, { random.0 } << 48);
+        assert_eq!(id.to_string().len(), 32);
+    }
 
     #[test]
     fn an_id_is_32_digits_or_a_uuid() {

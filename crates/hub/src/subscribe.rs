@@ -107,6 +107,8 @@ impl std::fmt::Debug for Reservation {
 #[derive(Debug)]
 pub(crate) struct OpenPlace {
     open: Arc<AtomicUsize>,
+    /// Who has it, if that is known; see [`Reservation::owned_by`].
+    pub(crate) owner: u64,
     /// What else is given back then, by dropping it.
     held: Option<Box<dyn Held>>,
 }
@@ -151,7 +153,7 @@ impl Hub {
             return Err(SubscribeError::Stopping);
         }
         let was_open = self.0.open.fetch_add(1, Ordering::AcqRel);
-        let place = OpenPlace { open: self.0.open.clone(), held: None };
+        let place = OpenPlace { open: self.0.open.clone(), owner: 0, held: None };
         if was_open >= self.0.streams_max.load(Ordering::Relaxed) {
             bump(&self.0.counters.refused_full);
             return Err(SubscribeError::Full);
@@ -198,9 +200,11 @@ impl Hub {
 }
 
 impl Reservation {
-    /// The stream's id, which its hello frame tells too.
-    pub fn id(&self) -> String {
-        self.style.stream.to_string()
+    /// Says by a number who opens the stream; 0 for nobody in particular, as where this is not called. What is remembered
+    /// of one owner's streams is bounded, so that nobody has everybody else's forgotten.
+    pub fn owned_by(mut self, owner: u64) -> Self {
+        self.place.owner = owner;
+        self
     }
 
     /// Has something dropped when the stream has ended, or is not opened after all.
@@ -212,9 +216,8 @@ impl Reservation {
     /// Opens the stream as something to be read. Its first bytes are there at once.
     pub fn into_stream(self) -> Stream {
         let (outlet, inlet) = mailbox();
-        let id = self.id();
         let shard = self.open(Outlet::Body(outlet), &[]);
-        Stream::new(id, inlet, shard)
+        Stream::new(inlet, shard)
     }
 
     /// Opens the stream on a socket, which from now on is the hub's: it writes `head` and then the stream, and closes the
@@ -230,8 +233,11 @@ impl Reservation {
         hub.0.counters.opened();
         let number = hub.next_shard();
         let shard = hub.0.shards.get(number).map(|shard| shard.inbox.clone());
-        let (last, resumed) =
-            if is_named { hub.open_named(&mut subscription, number, (last, position)) } else { (last, None) };
+        let (last, resumed) = if is_named {
+            hub.open_named(&mut subscription, number, place.owner, (last, position))
+        } else {
+            (last, None)
+        };
         let is_now = beginning::is_now(&hub.0.history, subscription.follows());
         let place = Some(Arc::new(place));
         let opening = Opening { subscription, outlet, last, resumed, head: position, is_now, place };

@@ -116,6 +116,16 @@ impl FromRequestParts<Door> for Client {
 }
 
 impl Client {
+    /// Tells clients apart where a number is all that may be known; 0 for one that isn't known.
+    pub(crate) fn number(self) -> u64 {
+        match self.0.map(|address| address.to_canonical()) {
+            None => 0,
+            Some(IpAddr::V4(ip)) => ip.to_bits().into(),
+            // The half that is not the client's to choose.
+            Some(IpAddr::V6(ip)) => (ip.to_bits() >> 64) as u64,
+        }
+    }
+
     fn of(parts: &Parts, door: &Door) -> Self {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let config = door.config();

@@ -105,12 +105,16 @@ fn check(limiter: &RwLock<Option<Arc<Limiter>>>, client: Client) -> Result<Optio
     limiter.check(address).map(Some)
 }
 
-/// The middleware that holds publishers, and who changes streams, to their rate. A batch counts once.
+/// The middleware that holds publishers, and who asks of streams, to their rate. A batch counts once.
 pub(crate) async fn publishing(State(door): State<Door>, client: Client, request: Request, next: Next) -> Response {
     let limiter = match *request.method() {
         // What is posted there asks for a stream.
         Method::POST if request.uri().path() != "/subscribe" => &door.admission().publishes,
-        Method::PATCH | Method::DELETE if request.uri().path().starts_with("/streams/") => &door.admission().changes,
+        Method::GET | Method::HEAD | Method::PATCH | Method::DELETE
+            if request.uri().path().starts_with("/streams/") =>
+        {
+            &door.admission().changes
+        }
         _ => return next.run(request).await,
     };
     match check(limiter, client) {

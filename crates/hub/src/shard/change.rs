@@ -1,17 +1,17 @@
 //! Orders for single streams: to follow something else, to say what they follow, to end. A stream is found by its id: those
-//! that were named or changed through a map, all others by looking at each.
+//! that were named or changed through a map, all others at the place that the hub put into their id.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::Shard;
+use super::{Shard, place};
 use crate::change::{Change, ChangeError, Followed, State};
 use crate::index::StreamKey;
 use crate::limits::CHANGES_WAITING_MAX;
 use crate::notice::ByeReason;
-use crate::remembered::Token;
+use crate::remembered::{Standing, Token};
 use crate::stats::{CloseReason, bump};
 use crate::stream_id::StreamId;
 use crate::subscription::Steering;
@@ -72,7 +72,12 @@ impl Shard {
                 let _ = reply.send(followed.map_or(Answered::NotHere, Answered::Done));
             }
             What::Change(change, heartbeat_ms) => self.change(Waiting { key, change, heartbeat_ms, reply }, now),
-            What::Delete => self.end_one(key, ByeReason::Deleted, CloseReason::Deleted, reply),
+            What::Delete => {
+                // Where it was named or changed this is known already.
+                let owner = self.streams.get_mut(key).map_or(0, |stream| stream.owner());
+                self.remembered.end(id, Some(owner));
+                self.end_one(key, ByeReason::Deleted, CloseReason::Deleted, reply);
+            }
             What::Replace(token) => {
                 let is_meant = |stream: &mut super::Stream| {
                     stream.subscription.steering().is_some_and(|steering| steering.token() == token)
@@ -93,8 +98,24 @@ impl Shard {
 
     /// The stream with an id.
     fn key_of(&mut self, id: StreamId) -> Option<StreamKey> {
-        let known = self.steered.get(&id).copied();
-        known.or_else(|| self.streams.iter_mut().find(|stream| stream.subscription.id() == id).map(|stream| stream.key))
+        let known = self.steered.get(&id).copied().or_else(|| self.streams.key_at(id.place()))?;
+        self.streams.get_mut(known).filter(|stream| stream.subscription.id() == id).map(|stream| stream.key)
+    }
+
+    /// Has a new stream found by its id: one that its listener named if this opening still counts, which is returned, all
+    /// others at their place.
+    pub(super) fn name(&mut self, key: StreamKey) -> Standing {
+        let Some(stream) = self.streams.get_mut(key) else { return Standing::Counts };
+        let Some(steering) = stream.subscription.steering() else {
+            stream.subscription.is_at(self.number, place(key));
+            return Standing::Counts;
+        };
+        let id = stream.subscription.id();
+        let standing = self.remembered.standing(id, steering.token());
+        if standing == Standing::Counts {
+            self.steered.insert(id, key);
+        }
+        standing
     }
 
     fn change(&mut self, waiting: Waiting, now: Duration) {
@@ -129,11 +150,12 @@ impl Shard {
         let Some(stream) = self.streams.get_mut(key) else { return };
         // It goes on from before what it gathers.
         stream.gathered = None;
+        let owner = stream.owner();
         let subscription = &mut stream.subscription;
         let id = subscription.id();
         if subscription.steering().is_none() {
             let state = Arc::new(State::new(subscription.follows().clone(), None));
-            let Some(token) = self.remembered.register(id, self.number, state.clone()) else {
+            let Some(token) = self.remembered.register(id, (self.number, owner), state.clone()) else {
                 let _ = reply.send(Answered::NotHere);
                 return;
             };

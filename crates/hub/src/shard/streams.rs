@@ -72,6 +72,11 @@ impl Stream {
         }
     }
 
+    /// Who opened it, as [`Reservation::owned_by`](crate::Reservation::owned_by) has it.
+    pub(super) fn owner(&self) -> u64 {
+        self.place.as_ref().map_or(0, |place| place.owner)
+    }
+
     /// Something to be read for it.
     pub(super) fn job(&self, work: Work) -> Job {
         Job { key: self.key, work, place: self.place.clone() }

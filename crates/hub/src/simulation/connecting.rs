@@ -54,7 +54,8 @@ impl World {
         if client.is_named {
             let is_good = |cursor: &Cursor| self.history.epochs.place(cursor, head).is_ok();
             let replaced;
-            (last, resumed, replaced) = open_named(&self.remembered, &mut subscription, shard, (last, head), is_good);
+            (last, resumed, replaced) =
+                open_named(&self.remembered, &mut subscription, (shard, 0), (last, head), is_good);
             if let Some((other, what)) = replaced {
                 let (reply, _) = tokio::sync::oneshot::channel();
                 self.orders.push((other, Order { stream: id, what, reply }));
@@ -64,6 +65,10 @@ impl World {
         }
         let is_now = crate::beginning::is_now(&self.history, subscription.follows());
         let opening = Opening { subscription, outlet, last, resumed, head, is_now, place: None };
-        self.clients[which].connection = Some((shard, self.shards[shard].open(opening, now)));
+        let key = self.shards[shard].open(opening, now);
+        self.clients[which].connection = Some((shard, key));
+        if let Some(id) = self.shards[shard].id_of(key) {
+            self.clients[which].id = id;
+        }
     }
 }

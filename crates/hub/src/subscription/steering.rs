@@ -84,6 +84,11 @@ impl Subscription {
         self.steering = Some(Box::new(steering));
     }
 
+    /// The hub gave it its id, which says where it is from now on.
+    pub(crate) fn is_at(&mut self, shard: usize, place: usize) {
+        self.style.stream = self.style.stream.at(shard, place);
+    }
+
     /// Its id.
     pub(crate) fn id(&self) -> StreamId {
         self.style.stream

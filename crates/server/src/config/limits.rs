@@ -12,7 +12,7 @@ use crate::rate::Rate;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// How often a client may change or end a stream that is open: `300/1m`. Without it any number.
+    /// How often a client may read, change or end a stream that is open: `300/1m`. Without it any number.
     #[schemars(with = "Option<String>")]
     pub changes: Option<Rate>,
     /// How often a client may open a stream: `100/15m` is a hundred times in a quarter of an hour, which a page that is

@@ -151,10 +151,13 @@ fn reserve(door: &Door, subscribe: Subscribe, client: Client) -> Result<Result<R
         }
     };
     match door.hub().reserve(subscribe) {
-        Ok(reservation) => Ok(Ok(match slot {
-            Some(slot) => reservation.hold(slot),
-            None => reservation,
-        })),
+        Ok(reservation) => {
+            let reservation = reservation.owned_by(client.number());
+            Ok(Ok(match slot {
+                Some(slot) => reservation.hold(slot),
+                None => reservation,
+            }))
+        }
         Err(error) => {
             let (code, reason, retry) = refused(error)?;
             Ok(Err((ApiError::new(code, code.title()), reason, retry)))

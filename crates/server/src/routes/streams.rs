@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, RawQuery, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use fanfare_hub::limits::FOLLOWS_MAX;
 use fanfare_hub::{Change, ChangeError, Followed, Follows, StreamId};
 use serde::Serialize;
 
@@ -123,6 +124,10 @@ pub(crate) async fn only_these() -> ApiError {
 /// What the request asks for.
 fn asked(body: &[u8]) -> Result<Change, ApiError> {
     let Arguments { add, remove } = body::json(body)?;
+    let longest = add.len().max(remove.len());
+    if longest > FOLLOWS_MAX {
+        return Err(refused(ChangeError::TooMany(longest)));
+    }
     if remove.iter().any(|item| matches!(item, NameOr::Object(Item { since: Some(_), .. }))) {
         return Err(ApiError::malformed("`since` says nothing in `remove`"));
     }
@@ -186,6 +191,20 @@ mod tests {
             let error = asked(body.as_bytes()).unwrap_err();
             assert_eq!(error.code(), code, "{body}: {error}");
             assert!(error.detail().contains(named), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn more_than_a_stream_may_follow_is_refused_before_anybody_looks_at_it() {
+        for field in ["add", "remove"] {
+            let names = |count: usize| {
+                let names: Vec<String> = (0..count).map(|n| format!("c{n}")).collect();
+                serde_json::json!({ field: names }).to_string()
+            };
+            assert!(asked(names(FOLLOWS_MAX).as_bytes()).is_ok());
+            let error = asked(names(FOLLOWS_MAX + 1).as_bytes()).unwrap_err();
+            assert_eq!(error.code(), Code::Malformed);
+            assert!(error.detail().contains("1001"), "{error}");
         }
     }
 

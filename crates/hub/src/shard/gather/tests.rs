@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::beginning::LastEventId;
+use crate::change::Change;
 use crate::channel::ChannelName;
 use crate::clock::{Clock, ManualClock};
 use crate::draft::{Draft, Publisher};
@@ -15,12 +16,14 @@ use crate::outlet::Outlet;
 use crate::pattern::Pattern;
 use crate::remembered::Remembered;
 use crate::rule::{Rule, Rules};
+use crate::shard::change::{Answered, Order, What};
 use crate::shard::{Opening, ShardSettings};
 use crate::space::Space;
 use crate::stats::Counters;
 use crate::store::memory::MemoryStore;
 use crate::stream_id::StreamId;
 use crate::subscription::{Style, Subscription};
+use crate::user::UserName;
 use crate::window::Slots;
 use crate::writer::{Group, Writer, WriterParts};
 
@@ -70,7 +73,8 @@ impl Scene {
         let mut shard =
             Shard::new(window, epochs, counted, (0, remembered), settings, Box::new(|| 0.5), clock.elapsed());
         let follows = ["f", "a"].map(|name| (ChannelName::new(name).unwrap(), Since::Now));
-        let follows = Arc::new(Follows::new(follows.to_vec(), vec![]));
+        let follows = Follows::new(follows.to_vec(), vec![]);
+        let follows = Arc::new(follows.heard_by(Some(UserName::new("ada").unwrap()), true));
         let mut inlets = Vec::new();
         for number in 0..count {
             let (form, hello, beat) = Default::default();
@@ -298,4 +302,28 @@ fn intervals_are_as_long_after_years() {
     assert!(scene.take(0).is_empty());
     scene.wait(20);
     assert_eq!(scene.take(0), ["1"]);
+}
+
+#[test]
+fn a_stream_that_is_changed_while_it_gathers_is_sent_nothing_more_of_what_was_removed() {
+    let mut scene = Scene::of_streams(2);
+    let key = scene.shard.streams.keys()[0];
+    scene.publish("f", "1");
+    let id = scene.shard.id_of(key).unwrap();
+    let of = |name| Follows::new(vec![(ChannelName::new(name).unwrap(), Since::Now)], vec![]);
+    let change = Arc::new(Change { add: of("fb"), remove: of("f") });
+    let (reply, mut answer) = tokio::sync::oneshot::channel();
+    scene.shard.order(Order { stream: id, what: What::Change(change, 3_000), reply }, scene.clock.elapsed());
+    let Ok(Answered::Done(followed)) = answer.try_recv() else { panic!("it is found by its id") };
+    assert_eq!(followed.stream, id);
+    assert_eq!(followed.follows.user(), Some(&UserName::new("ada").unwrap()), "who listens is the same");
+    assert!(followed.follows.hears_everyone());
+    assert_eq!(scene.take(0), [r#"{"revision":1,"channels":["a","fb"],"patterns":[]}"#], "at once, and before `1`");
+    // Its mailbox was full of that.
+    scene.shard.turn(scene.clock.elapsed());
+    scene.publish("f", "2");
+    scene.publish("fb", "3");
+    scene.wait(120);
+    assert_eq!(scene.take(0), ["3"], "nothing of what was removed");
+    assert_eq!(scene.take(1), ["1", "2"]);
 }

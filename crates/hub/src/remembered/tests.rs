@@ -1,0 +1,73 @@
+//! What is remembered of whom, and which opening counts.
+
+use super::*;
+use crate::channel::ChannelName;
+use crate::clock::ManualClock;
+use crate::follows::Since;
+
+fn remembered() -> Remembered {
+    Remembered::new(Arc::new(ManualClock::at(1_000)), Arc::default())
+}
+
+fn open(remembered: &Remembered, id: u128, owner: u64) -> Token {
+    let follows = Follows::new(vec![(ChannelName::new("a").unwrap(), Since::Now)], vec![]);
+    remembered.open(StreamId(id), (0, owner), Arc::new(follows), Place::Elsewhere).token
+}
+
+fn open_and_close(remembered: &Remembered, id: u128, owner: u64) {
+    let token = open(remembered, id, owner);
+    remembered.closed(StreamId(id), token);
+}
+
+#[test]
+fn an_owner_of_many_streams_has_its_own_forgotten_and_nobody_elses() {
+    let remembered = remembered();
+    open_and_close(&remembered, 1, 8);
+    for id in 100..200 {
+        open_and_close(&remembered, id, 7);
+    }
+    assert_eq!(remembered.find(StreamId(1)), Where::Closed, "another one's");
+    assert_eq!(remembered.find(StreamId(199)), Where::Closed, "the newest");
+    assert_eq!(remembered.find(StreamId(199 - REMEMBERED_OF_ONE_MAX as u128)), Where::Unknown, "the oldest");
+    for id in 200..300 {
+        open(&remembered, id, 7);
+        remembered.end(StreamId(id), None);
+    }
+    assert_eq!(remembered.find(StreamId(1)), Where::Closed, "what was ended for good counts, too");
+    assert_eq!(remembered.count(), 1 + REMEMBERED_OF_ONE_MAX);
+    assert_eq!(remembered.counters.forgotten.load(Ordering::Relaxed), 200 - REMEMBERED_OF_ONE_MAX as u64);
+    assert!(remembered.lock().shares[&7].closed.len() <= 2 * REMEMBERED_OF_ONE_MAX + 64);
+}
+
+#[test]
+fn an_owner_whose_streams_are_open_again_has_no_share() {
+    let remembered = remembered();
+    open_and_close(&remembered, 1, 7);
+    for _ in 0..1_000 {
+        open_and_close(&remembered, 1, 7);
+    }
+    let memory = remembered.lock();
+    assert_eq!((memory.count, memory.shares[&7].count), (1, 1));
+    assert_eq!(memory.bytes, memory.shares[&7].bytes);
+    assert!(memory.shares[&7].closed.len() <= 2 + 64);
+    drop(memory);
+    open(&remembered, 1, 7);
+    let memory = remembered.lock();
+    assert_eq!((memory.count, memory.bytes, memory.shares.len()), (0, 0, 0));
+}
+
+#[test]
+fn only_the_last_opening_counts_and_none_after_the_end() {
+    let remembered = remembered();
+    let id = StreamId(1);
+    let (first, second) = (open(&remembered, 1, 0), open(&remembered, 1, 0));
+    assert_eq!(remembered.standing(id, first), Standing::Replaced);
+    assert_eq!(remembered.standing(id, second), Standing::Counts);
+    assert_eq!(remembered.end(id, None), Some(0));
+    assert_eq!(remembered.standing(id, second), Standing::Ended);
+    let third = open(&remembered, 1, 0);
+    assert_eq!(remembered.standing(id, third), Standing::Ended, "the end is not undone");
+    assert_eq!(remembered.find(id), Where::Ended);
+    remembered.closed(id, third);
+    assert_eq!(remembered.find(id), Where::Ended);
+}
