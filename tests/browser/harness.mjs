@@ -144,6 +144,23 @@ export class Hub {
   }
 
   /**
+   * Publishes a message to a user and returns its receipt.
+   * @param {string} user
+   * @param {string} data
+   */
+  async send(user, data) {
+    return this.#ask('POST', `/inbox/${encodeURIComponent(user)}`, {}, data);
+  }
+
+  /**
+   * What waits for a user.
+   * @param {string} user
+   */
+  async inbox(user) {
+    return this.#ask('GET', `/inbox/${encodeURIComponent(user)}?limit=1000`);
+  }
+
+  /**
    * All events that a channel has, oldest first.
    * @param {string} channel
    */

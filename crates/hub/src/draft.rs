@@ -50,6 +50,8 @@ pub struct Draft {
     pub(crate) except_user: Option<UserName>,
     /// The stream it isn't for, as long as that is open: most likely the publisher's own.
     pub(crate) except_stream: Option<StreamId>,
+    /// Whether it is a message to a user: its key is its id, which the log gives.
+    pub(crate) is_message: bool,
     /// Which of a channel's producers publishes, see the channel's fence.
     pub(crate) fence: Option<u64>,
     /// What it does to its channel.
@@ -98,6 +100,9 @@ pub enum DraftError {
     /// Keys are a channel's own, and the publisher named none.
     #[error("`key` is given with `to`; an event with a key has a channel of its own")]
     KeyOfTo,
+    /// The key of a message is the hub's to give.
+    #[error("`key` is given for a message to a user; its key is its id, which the hub gives")]
+    KeyOfMessage,
 }
 
 /// What is wrong with an event's name.
@@ -167,6 +172,7 @@ impl Draft {
             publisher,
             except_user: None,
             except_stream: None,
+            is_message: false,
             fence: None,
             deed: Deed::None,
         })

@@ -46,6 +46,9 @@ pub const DELETE: &str = "fanfare.delete";
 struct Deletion<'a> {
     channel: &'a str,
     key: Option<&'a str>,
+    /// Of a message: the id that it had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
 }
 
 /// An event's data within JSON: as it is where it is JSON, otherwise as a string.
@@ -92,7 +95,8 @@ impl Frame {
             // The same in both forms, as all that the hub itself says.
             _ if record.is_deleted => {
                 block.event = Some(DELETE);
-                envelope = serde_json::to_string(&Deletion { channel, key }).unwrap_or_default();
+                let id = Some(&*text).filter(|id| !id.is_empty());
+                envelope = serde_json::to_string(&Deletion { channel, key, id }).unwrap_or_default();
                 block.data = Some(&envelope);
             }
             Form::Raw => {

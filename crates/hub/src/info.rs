@@ -184,7 +184,7 @@ impl Hub {
     }
 
     /// Reads; once more, after waiting for it a while, if the store is being reopened.
-    fn patiently<T>(&self, read: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn patiently<T>(&self, read: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
         match read() {
             Err(StoreError::Reopening) if self.0.store.wait(STORE_WAIT_MAX) => read(),
             outcome => outcome,

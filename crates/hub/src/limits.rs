@@ -31,6 +31,28 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Longest key of a state channel, in bytes: a URL or a path fits, and the key table's rows stay small.
 pub const KEY_BYTES_MAX: usize = 255;
 
+/// Most messages that an inbox holds, unless a rule says otherwise: what a page can take up at once when it opens.
+pub const INBOX_MESSAGES_MAX: u64 = 1_000;
+
+/// How long an inbox holds a message, unless a rule says otherwise (30 days): as long as a device that is away may come back
+/// with its cursor.
+pub const INBOX_AGE_MAX: Duration = CURSOR_AGE_MAX;
+
+/// Bytes that an inbox holds, unless a rule says otherwise (8 MiB): it is sent as a whole to each new device.
+pub const INBOX_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Longest name of a device, in bytes: a UUID fits, and a word before it.
+pub const DEVICE_BYTES_MAX: usize = 64;
+
+/// Devices of one user that the hub remembers for implicit acknowledgement. Of more, those longest away are forgotten.
+pub const DEVICES_MAX: u64 = in_tests(3, 100) as u64;
+
+/// How long a device is remembered that doesn't come back: no cursor of it is older than [`CURSOR_AGE_MAX`] then.
+pub const DEVICE_AGE_MAX: Duration = Duration::from_hours(60 * 24);
+
+/// After this long a device that comes back is remembered anew: at most one write a day for each.
+pub const DEVICE_REFRESH: Duration = Duration::from_hours(24);
+
 /// Longest user name, in bytes: long enough for any subject of a token, short enough for `@inbox/` before it.
 pub const USER_BYTES_MAX: usize = 240;
 

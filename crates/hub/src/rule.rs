@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::channel::ChannelName;
-use crate::limits::FLUSH_MAX;
+use crate::limits::{DEVICES_MAX, FLUSH_MAX, INBOX_AGE_MAX, INBOX_BYTES_MAX, INBOX_MESSAGES_MAX};
 use crate::pattern::Pattern;
+use crate::user::{DEVICES_PREFIX, INBOX_PREFIX};
 
 /// How safe an acknowledged event is. A stronger class compares as greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,6 +145,12 @@ impl Rule {
         self
     }
 
+    /// The rule as it holds for inboxes: a message is a key of its own, the oldest go, and an inbox never ends.
+    fn of_inbox(self) -> Self {
+        let messages_max = self.keys_max.min(self.history.count_max).max(1);
+        Self { silence_max: None, ..self }.keys(messages_max, WhenFull::DropOldest)
+    }
+
     /// The same rule with so many keys at most, and what happens to one more.
     pub fn keys(mut self, keys_max: u64, when_full: WhenFull) -> Self {
         (self.keys_max, self.when_full) = (keys_max, when_full);
@@ -163,6 +170,12 @@ pub struct Rules {
 struct Ordered {
     /// Asked first to last.
     listed: Vec<Arc<Rule>>,
+    /// The same as they hold for inboxes.
+    of_inboxes: Vec<Arc<Rule>>,
+    /// For inboxes that no rule matched.
+    inbox: Arc<Rule>,
+    /// For what is known of users' devices.
+    devices: Arc<Rule>,
     /// For names beginning with `@` that no rule matched.
     reserved: Arc<Rule>,
     /// For all others.
@@ -170,10 +183,19 @@ struct Ordered {
 }
 
 impl Ordered {
-    #[expect(clippy::expect_used, reason = "the two literals are valid patterns")]
+    #[expect(clippy::expect_used, reason = "the literals are valid patterns")]
     fn new(rules: Vec<Rule>) -> Self {
-        let everything = |text| Arc::new(Rule::new(Pattern::new(text).expect("a valid pattern")));
-        Self { listed: rules.into_iter().map(Arc::new).collect(), reserved: everything("@*"), default: everything("*") }
+        let all = |prefix: &str| Rule::new(Pattern::new(&format!("{prefix}*")).expect("a valid pattern"));
+        let limits =
+            HistoryLimits { count_max: INBOX_MESSAGES_MAX, age_max: INBOX_AGE_MAX, bytes_max: INBOX_BYTES_MAX };
+        Self {
+            of_inboxes: rules.iter().cloned().map(|rule| Arc::new(rule.of_inbox())).collect(),
+            listed: rules.into_iter().map(Arc::new).collect(),
+            inbox: Arc::new(all(INBOX_PREFIX).history(limits).of_inbox()),
+            devices: Arc::new(all(DEVICES_PREFIX).keys(DEVICES_MAX, WhenFull::DropOldest)),
+            reserved: Arc::new(all("@")),
+            default: Arc::new(all("")),
+        }
     }
 }
 
@@ -190,14 +212,21 @@ impl Rules {
     /// The rule of a channel.
     pub fn of(&self, channel: &ChannelName) -> Arc<Rule> {
         let current = self.current();
-        let fallback = if channel.is_reserved() { &current.reserved } else { &current.default };
-        current.listed.iter().find(|rule| rule.pattern.matches(channel)).unwrap_or(fallback).clone()
+        let (listed, fallback) = match channel.as_str() {
+            name if name.starts_with(INBOX_PREFIX) => (&current.of_inboxes, &current.inbox),
+            // Nobody sees these, so nobody sets them.
+            name if name.starts_with(DEVICES_PREFIX) => return current.devices.clone(),
+            _ if channel.is_reserved() => (&current.listed, &current.reserved),
+            _ => (&current.listed, &current.default),
+        };
+        listed.iter().find(|rule| rule.pattern.matches(channel)).unwrap_or(fallback).clone()
     }
 
     /// The rules that channels of this pattern may have.
     pub fn of_pattern(&self, pattern: &Pattern) -> Vec<Arc<Rule>> {
         let current = self.current();
-        let all = current.listed.iter().chain([&current.reserved, &current.default]);
+        let own = [&current.inbox, &current.devices, &current.reserved, &current.default];
+        let all = current.listed.iter().chain(own);
         all.filter(|rule| rule.pattern.overlaps(pattern)).cloned().collect()
     }
 
@@ -245,5 +274,19 @@ mod tests {
         assert_eq!(of("@system/metrics"), Durability::Durable);
         let of_pattern: Vec<_> = rules.of_pattern(&pattern("chat:1*")).iter().map(|rule| rule.durability).collect();
         assert_eq!(of_pattern, [Durability::Memory, Durability::Durable]);
+    }
+
+    #[test]
+    fn inboxes_drop_their_oldest_whatever_the_rule() {
+        let limits = HistoryLimits { count_max: 7, ..HistoryLimits::default() };
+        let rules = Rules::new(vec![Rule::new(Pattern::new("@inbox/a*").unwrap()).history(limits)]);
+        let of = |name: &str| {
+            let rule = rules.of(&ChannelName::new(name).unwrap());
+            (rule.keys_max, rule.when_full, rule.history.count_max)
+        };
+        assert_eq!(of("@inbox/ada"), (7, WhenFull::DropOldest, 7));
+        assert_eq!(of("@inbox/bob"), (INBOX_MESSAGES_MAX, WhenFull::DropOldest, INBOX_MESSAGES_MAX));
+        assert_eq!(of("@devices/ada"), (DEVICES_MAX, WhenFull::DropOldest, 100_000));
+        assert_eq!(of("@other"), (KEYS_MAX, WhenFull::Refuse, 100_000));
     }
 }

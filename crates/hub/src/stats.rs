@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::histogram::{COUNTS, Distribution, Histogram, SIZES};
+use crate::inbox::AckReason;
 use crate::notice::GapReason;
 use crate::retention::Removed;
 use crate::rule::Durability;
@@ -114,6 +115,9 @@ pub(crate) struct Counters {
     closed: [AtomicU64; CloseReason::ALL.len()],
     gaps: [AtomicU64; GapReason::ALL.len()],
     removed_by: [AtomicU64; 4],
+    /// Messages acknowledged, per reason.
+    acknowledged: [AtomicU64; AckReason::ALL.len()],
+    pub(crate) acknowledgements_failed: AtomicU64,
     pub(crate) pages: AtomicU64,
     pub(crate) page_bytes: AtomicU64,
     pub(crate) fell_behind: AtomicU64,
@@ -215,6 +219,13 @@ impl Counters {
         self.streams.fetch_sub(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn acknowledged(&self, reason: AckReason, count: usize) {
+        if let Some(counter) = AckReason::ALL.iter().position(|r| *r == reason).and_then(|at| self.acknowledged.get(at))
+        {
+            counter.fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn gap(&self, reason: GapReason) {
         if let Some(counter) = GapReason::ALL.iter().position(|r| *r == reason).and_then(|at| self.gaps.get(at)) {
             bump(counter);
@@ -307,6 +318,11 @@ pub struct Stats {
     /// Publishes that were refused because their channel holds values of keys and they have none, or the other way round, or
     /// because there was nothing to delete.
     pub refused_kind: u64,
+    /// Messages of inboxes that were acknowledged since the start: because somebody said so (`asked`), because a device came back
+    /// from behind them (`cursor`), because the inbox was emptied (`flush`).
+    pub acknowledged: BTreeMap<&'static str, u64>,
+    /// How often the log did not take what a device acknowledged by coming back. Its stream was opened all the same.
+    pub acknowledgements_failed: u64,
     /// Events removed since the start, by reason: beyond the limits of their channel (`history`), as the oldest when the disk limit
     /// was reached (`disk`), at the end of their time to live (`ttl`), values whose key got another one or was deleted (`key`). An event of several channels counts with each.
     pub removed_by_reason: BTreeMap<&'static str, u64>,
@@ -394,6 +410,8 @@ impl Counters {
             ends: BTreeMap::new(),
             refused_keys: read(&self.refused_keys),
             refused_kind: read(&self.refused_kind),
+            acknowledged: AckReason::ALL.iter().map(|r| r.as_str()).zip(self.acknowledged.iter().map(read)).collect(),
+            acknowledgements_failed: read(&self.acknowledgements_failed),
             removed_by_reason: ["history", "disk", "ttl", "key"]
                 .into_iter()
                 .zip(self.removed_by.iter().map(read))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::beginning::{self, LastEventId};
+use crate::device::DeviceName;
 use crate::follows::Follows;
 use crate::frame::Form;
 use crate::hub::Hub;
@@ -65,6 +66,9 @@ pub struct Subscribe {
     pub everyone: bool,
     /// Who listens. What is published for all but this user doesn't come, now and later.
     pub user: Option<UserName>,
+    /// The user's device that acknowledges what its inbox sent by coming back. Opening the stream alone does nothing about
+    /// it: see [`Hub::device_returns`].
+    pub device: Option<DeviceName>,
 }
 
 impl Default for Subscribe {
@@ -79,6 +83,7 @@ impl Default for Subscribe {
             heartbeat: HeartbeatStyle::default(),
             everyone: true,
             user: None,
+            device: None,
         }
     }
 }
@@ -138,7 +143,7 @@ impl Hub {
     ///
     /// When nothing or too much is followed, or the hub is full or stopping.
     pub fn reserve(&self, subscribe: Subscribe) -> Result<Reservation, SubscribeError> {
-        let Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user } = subscribe;
+        let Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user, device: _ } = subscribe;
         if follows.is_empty() {
             return Err(SubscribeError::Nothing);
         }

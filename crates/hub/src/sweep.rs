@@ -12,6 +12,7 @@ use crate::keys::Held;
 use crate::limits::{SWEEP_ENTRIES_MAX, WINDOW_AGE_MAX};
 use crate::pace::Pace;
 use crate::retention::{entries_after, is_over};
+use crate::rule::WhenFull;
 use crate::store::{Batch, Order, Persist, StoreError, Table};
 use crate::tier::Tier;
 use crate::writer::{Commit, State, Writer};
@@ -108,7 +109,7 @@ impl Writer {
                     Err(error) if error.is_damage() => {}
                     looked => looked?,
                 },
-                Some((_, Due::Channel(name))) => match self.look_at(&name, tier, now_ms, commit.batch(tier)) {
+                Some((_, Due::Channel(name))) => match self.look_at(&name, tier, now_ms, commit) {
                     // Its row is damaged, so it stays as it is.
                     Err(error) if error.is_damage() => {
                         tiers.damage.found(Table::Channels, name.as_str().as_bytes(), &error);
@@ -124,15 +125,22 @@ impl Writer {
     }
 
     /// Looks at a channel whose oldest event may be too old, and has it looked at again when that may be so next.
-    fn look_at(&mut self, name: &ChannelName, tier: Tier, now_ms: u64, batch: &mut Batch) -> Result<(), StoreError> {
+    fn look_at(&mut self, name: &ChannelName, tier: Tier, now_ms: u64, commit: &mut Commit) -> Result<(), StoreError> {
         let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
         if channel.is_unwatched() {
-            Due::Silence(name.clone()).put(now_ms + 1, batch);
+            Due::Silence(name.clone()).put(now_ms + 1, commit.batch(tier));
         }
         let age_max = channel.rule.history.age_max.as_millis() as u64;
         let oldest = entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();
         let empty_ms = now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64 / 8);
-        let again_ms = match oldest.transpose()? {
+        let oldest = oldest.transpose()?;
+        let batch = commit.batch(tier);
+        let again_ms = match oldest {
+            // Old messages go. There may be none, and the next one is younger than this.
+            Some(_) if channel.row.kind == Kind::Keys && channel.rule.when_full == WhenFull::DropOldest => {
+                let next_ms = self.drop_aged(name, now_ms, commit)?;
+                next_ms.unwrap_or(empty_ms.min(now_ms.saturating_add(age_max)))
+            }
             // Values stay however old they become; they may all be deleted one day.
             Some(_) if channel.row.kind == Kind::Keys => empty_ms,
             Some((_, oldest)) if oldest.time_ms.saturating_add(age_max) > now_ms && !is_over(channel, tier) => {
@@ -154,7 +162,7 @@ impl Writer {
             }
             None => empty_ms,
         };
-        Due::Channel(name.clone()).put(again_ms, batch);
+        Due::Channel(name.clone()).put(again_ms.max(now_ms + 1), commit.batch(tier));
         Ok(())
     }
 }

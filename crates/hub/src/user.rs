@@ -6,7 +6,10 @@ use crate::channel::ChannelName;
 use crate::limits::USER_BYTES_MAX;
 
 /// What an inbox's channel begins with; the user's name follows.
-pub(crate) const INBOX_PREFIX: &str = "@inbox/";
+pub const INBOX_PREFIX: &str = "@inbox/";
+
+/// What the channel begins with that holds what is known of a user's devices; the user's name follows.
+pub const DEVICES_PREFIX: &str = "@devices/";
 
 /// A user's name. Compared byte by byte. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +57,12 @@ impl UserName {
         self.inbox.as_str().strip_prefix(INBOX_PREFIX).unwrap_or_default()
     }
 
+    /// The channel that holds what is known of the user's devices: `@devices/` and the name.
+    #[expect(clippy::expect_used, reason = "the name is good and short enough")]
+    pub(crate) fn devices(&self) -> ChannelName {
+        ChannelName::new(&format!("{DEVICES_PREFIX}{self}")).expect("a valid name")
+    }
+
     /// The channel that is the user's inbox: `@inbox/` and the name.
     pub fn inbox(&self) -> &ChannelName {
         &self.inbox
@@ -77,6 +86,7 @@ mod tests {
         assert_eq!(UserName::new("a\n"), Err(UserNameError::Control(10)));
         assert_eq!(UserName::new("a*"), Err(UserNameError::Star));
         assert_eq!(UserName::new(&"x".repeat(240)).unwrap().inbox().as_str().len(), 247);
+        assert_eq!(UserName::new(&"x".repeat(240)).unwrap().devices().as_str().len(), 249);
         assert_eq!(UserName::new("ada").unwrap().inbox().as_str(), "@inbox/ada");
     }
 }

@@ -420,7 +420,11 @@ impl Writer {
         }
         let deed = draft.deed;
         let (except_stream, flush_ms) = (draft.except_stream, self.flush_ms(&draft)?);
+        let is_message = draft.is_message;
         let mut record = Record::of(draft, now_ms);
+        if let Some(position) = position.filter(|_| is_message) {
+            record.key = Some(self.epochs.cursor(position, None).to_text());
+        }
         if record.is_deleted {
             // Once nobody can come back from before it, nobody needs to know.
             record.expires_ms = Some(now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64));

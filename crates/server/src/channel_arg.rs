@@ -2,19 +2,40 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use fanfare_hub::{ChannelName, NameError, Pattern};
+use fanfare_hub::user::{DEVICES_PREFIX, INBOX_PREFIX};
+use fanfare_hub::{ChannelName, NameError, Pattern, is_private};
 
 use crate::error::{ApiError, Code};
 use crate::query::Query;
 
-/// Reads a channel's name.
+/// Reads a channel's name. What is a user's own has no name here.
 pub(crate) fn channel(text: &str) -> Result<ChannelName, ApiError> {
-    ChannelName::new(text).map_err(|error| bad_name("channel", &error))
+    let channel = ChannelName::new(text).map_err(|error| bad_name("channel", &error))?;
+    if is_private(&channel) { Err(private("channel", text)) } else { Ok(channel) }
 }
 
-/// Reads a pattern.
-pub(crate) fn pattern(text: &str) -> Result<Pattern, ApiError> {
+/// Reads a pattern, whatever it matches.
+pub(crate) fn any_pattern(text: &str) -> Result<Pattern, ApiError> {
     Pattern::new(text).map_err(|error| bad_name("pattern", &error))
+}
+
+/// Reads a pattern of what may be listened to. None of those match what is a user's own.
+pub(crate) fn pattern(text: &str) -> Result<Pattern, ApiError> {
+    let pattern = any_pattern(text)?;
+    let of_users = [INBOX_PREFIX, DEVICES_PREFIX].map(|prefix| Pattern::new(&format!("{prefix}*")));
+    if of_users.iter().flatten().any(|of_users| pattern.overlaps(of_users)) {
+        return Err(private("pattern", text));
+    }
+    Ok(pattern)
+}
+
+/// What is said to whoever asks for a user's channels by their names.
+pub(crate) fn private(field: &str, text: &str) -> ApiError {
+    let detail = format!(
+        "`{field}` {text:?} is of users' inboxes, which are reached by the user's name: listen with \
+         `GET /events?user=…&inbox=1`, read with `GET /inbox/{{user}}`, publish with `POST /inbox/{{user}}`"
+    );
+    ApiError::new(Code::ReservedChannel, detail)
 }
 
 fn bad_name(field: &str, error: &NameError) -> ApiError {

@@ -19,6 +19,9 @@ pub const SUBSCRIBE_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// When to repeat a change of a stream for which too many wait: a page of history is read by then.
 pub const CHANGE_RETRY: Duration = Duration::from_secs(1);
 
+/// Largest body of `POST /inbox/{user}/ack` (512 KiB): room for 1,000 keys of 255 bytes, escaped.
+pub const ACK_BODY_BYTES_MAX: usize = 512 * 1024;
+
 /// Most of a body that is too large which is read before it is refused (16 MiB): twice what any route takes, so that whoever
 /// is a little over hears why. Who announces more is refused at once.
 pub const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Code;
 
+mod inbox;
 mod operations;
 mod schemas;
 
@@ -158,6 +159,11 @@ mod tests {
         let mut listener = door.get("/events?stream=0123456789abcdef0123456789abcdef").await;
         listener.read_until("fanfare.hello").await;
         has_members_of("Stream", &door.get(stream).await.json().await);
+        door.post("/inbox/ada", "x").await;
+        let inbox = door.get("/inbox/ada").await.json().await;
+        has_members_of("Inbox", &inbox);
+        has_members_of("Event", &inbox["events"][0]);
+        has_members_of("Acknowledged", &door.request("DELETE", "/inbox/ada", &[], "").await.json().await);
         has_members_of("Problem", &door.get("/channels/a?x=1").await.problem().await);
         has_members_of("Ready", &door.get("/health/ready").await.json().await);
         has_members_of("Live", &door.get("/health/live").await.json().await);

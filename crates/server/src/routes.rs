@@ -14,6 +14,7 @@ pub(crate) mod end;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod metrics;
 pub(crate) mod names;
@@ -61,6 +62,10 @@ pub(crate) const API: &[Route] = &[
     route("/channels/{channel}/reopen", &["POST"], || post(end::reopen).fallback(only_post)),
     route("/channels/{channel}/producer", &["POST"], || post(producer::producer).fallback(only_post)),
     route("/channels/{channel}/history", &["GET"], || get(history::by_path).fallback(only_get)),
+    route("/inbox/{user}", &["GET", "POST", "DELETE"], || {
+        get(inbox::read).post(inbox::publish).delete(inbox::flush).fallback(inbox::only_these)
+    }),
+    route("/inbox/{user}/ack", &["POST"], || post(inbox::acknowledge).fallback(only_post)),
     route("/history", &["GET"], || get(history::by_query).fallback(only_get)),
     route("/stats", &["GET"], || get(stats::stats).fallback(only_get)),
     route("/metrics", &["GET"], || get(metrics::metrics).fallback(only_get)),
@@ -121,7 +126,7 @@ mod tests {
     async fn every_route_answers_to_its_methods_and_to_no_other() {
         let door = TestDoor::open();
         for route in all() {
-            let path = route.path.replace("{channel}", "a").replace("{*path}", "main.js");
+            let path = route.path.replace("{user}", "ada").replace("{channel}", "a").replace("{*path}", "main.js");
             for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
                 let answer = door.request(method, &path, &[], "").await;
                 let is_there = route.methods.contains(&method);

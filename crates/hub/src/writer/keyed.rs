@@ -14,6 +14,7 @@ use crate::directory::{Channel, IndexEntry, Kind, Stale, index_key};
 use crate::draft::Draft;
 use crate::ending::Deed;
 use crate::keys::{Held, KeyRow};
+use crate::limits::SWEEP_ENTRIES_MAX;
 use crate::lineage::{Lineage, Succession};
 use crate::position::Position;
 use crate::record::Record;
@@ -77,7 +78,8 @@ impl Writer {
             // What the hub says of a channel is no part of what it holds.
             return Ok(Ok(()));
         }
-        let key = draft.event.key.as_deref();
+        // A message has its key only once it has its place.
+        let key = if draft.is_message { Some("") } else { draft.event.key.as_deref() };
         for name in &draft.channels {
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
             let known = trial.kinds.get(&channel.row.id).copied();
@@ -121,7 +123,9 @@ impl Writer {
         let (id, rule) = (channel.row.id, channel.rule.clone());
         let mut held = trial.held.get(&id).copied().unwrap_or_else(|| channel.held());
         let at = (id, key.to_owned());
-        let before = if let Some(before) = trial.values.get(&at) {
+        let before = if draft.is_message {
+            None
+        } else if let Some(before) = trial.values.get(&at) {
             *before
         } else {
             let rows = commit.keys.rows(id, key, &self.tiers)?;
@@ -156,7 +160,9 @@ impl Writer {
             if is_refused {
                 return Ok(Err(AppendError::TooManyKeys));
             }
-            trial.values.insert(at, Some(bytes));
+            if !draft.is_message {
+                trial.values.insert(at, Some(bytes));
+            }
         }
         trial.held.insert(id, held);
         Ok(Ok(()))
@@ -306,6 +312,37 @@ impl Writer {
         Ok(true)
     }
 
+    /// Has the oldest values of a channel go that are too old for it, if its rule lets the oldest go. Gives when the next one
+    /// is; `None` where it has no values.
+    pub(crate) fn drop_aged(
+        &mut self,
+        name: &ChannelName,
+        now_ms: u64,
+        commit: &mut Commit,
+    ) -> Result<Option<u64>, StoreError> {
+        let tiers = self.tiers.clone();
+        let mut at = None;
+        for _ in 0..SWEEP_ENTRIES_MAX {
+            let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+            let age_max = channel.rule.history.age_max.as_millis() as u64;
+            let Some(oldest_ms) = time_of_oldest(channel, &commit.keys.gone, &tiers)? else { return Ok(None) };
+            let until_ms = oldest_ms.saturating_add(age_max);
+            if until_ms > now_ms {
+                return Ok(Some(until_ms));
+            }
+            // One number that no event has, for all of them.
+            let moved = match at {
+                Some(moved) => moved,
+                None => *at.insert(self.next_position()?),
+            };
+            commit.synced = true;
+            if !self.drop_oldest(name, false, moved, commit)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(now_ms + 1))
+    }
+
     /// The value or deletion of a key has left the log, as its time had run out.
     pub(crate) fn forget_value(
         &mut self,
@@ -442,6 +479,25 @@ fn oldest_in(
         }
     }
     Ok(None)
+}
+
+/// When a channel's oldest value was published, but for those that are about to go.
+fn time_of_oldest(channel: &mut Channel, gone: &HashSet<Position>, tiers: &Tiers) -> Result<Option<u64>, StoreError> {
+    let mut oldest: Option<u64> = None;
+    for tier in Tier::ALL {
+        if !channel.tally(tier).has_row {
+            continue;
+        }
+        let [front, _] = *tier.of_pair(&mut channel.fronts);
+        for entry in entries_after(channel.row.id, front, tier, tiers) {
+            let (position, entry) = entry?;
+            if !entry.is_deleted && !gone.contains(&position) {
+                oldest = Some(oldest.map_or(entry.time_ms, |other| other.min(entry.time_ms)));
+                break;
+            }
+        }
+    }
+    Ok(oldest)
 }
 
 #[cfg(test)]

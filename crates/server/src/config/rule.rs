@@ -14,7 +14,9 @@ use super::{ByteSize, Span};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleConfig {
-    /// Which channels: a name in which `*` stands for any run of characters.
+    /// Which channels: a name in which `*` stands for any run of characters. Users' inboxes (`@inbox/*`) have a rule of their
+    /// own unless one here matches them: `durable`, 1,000 messages, 30 days, 8 MiB; and whatever the rule, their oldest
+    /// messages go rather than that new ones are refused.
     #[serde(with = "pattern")]
     #[schemars(with = "String")]
     pub pattern: Pattern,

@@ -59,6 +59,12 @@ fn publishing(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
     sheet.counters("fanfare_events_not_published", help, "reason", refused)?;
     let ends = stats.ends.iter().map(|(reason, count)| (*reason, *count));
     sheet.counters("fanfare_channels_ended", "Channels that ended, by reason.", "reason", ends)?;
+    let acknowledged = stats.acknowledged.iter().map(|(reason, count)| (*reason, *count));
+    let help = "Messages of inboxes that were acknowledged, by reason: somebody asked for it, a device came back from \
+                behind them, the inbox was emptied.";
+    sheet.counters("fanfare_messages_acknowledged", help, "reason", acknowledged)?;
+    let help = "How often a device came back and the log did not take what that acknowledges.";
+    sheet.counter("fanfare_acknowledgements_failed", help, stats.acknowledgements_failed)?;
     let help = "From a publisher's asking to its acknowledgement, within the hub.";
     sheet.histogram("fanfare_publish_latency_seconds", help, &stats.publish_latency)?;
     sheet.counter("fanfare_commits", "Group commits, failed ones included.", stats.commits)?;

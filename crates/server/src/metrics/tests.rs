@@ -133,6 +133,8 @@ const WHERE: &[(&str, &str)] = &[
     ("ends", "fanfare_channels_ended_total{reason=\"*\"}"),
     ("refused_keys", "fanfare_events_not_published_total{reason=\"too_many_keys\"}"),
     ("refused_kind", "fanfare_events_not_published_total{reason=\"kind\"}"),
+    ("acknowledged", "fanfare_messages_acknowledged_total{reason=\"*\"}"),
+    ("acknowledgements_failed", "fanfare_acknowledgements_failed_total"),
     ("commits", "fanfare_commits_total"),
     ("publish_latency", "fanfare_publish_latency_seconds_count"),
     ("commit_duration", "fanfare_commit_duration_seconds_count"),
@@ -191,6 +193,7 @@ fn distinct(stats: Stats) -> Stats {
         refused_fenced: number(),
         refused_keys: number(),
         refused_kind: number(),
+        acknowledgements_failed: number(),
         commits: number(),
         queue: number(),
         queue_bytes: number(),
@@ -212,8 +215,8 @@ fn distinct(stats: Stats) -> Stats {
         disk_full: true,
         ..stats
     };
-    let Stats { streams_closed, gaps, published, removed_by_reason, ends, .. } = &mut stats;
-    [streams_closed, gaps, published, removed_by_reason, ends]
+    let Stats { streams_closed, gaps, published, removed_by_reason, ends, acknowledged, .. } = &mut stats;
+    [streams_closed, gaps, published, removed_by_reason, ends, acknowledged]
         .into_iter()
         .flat_map(|map| map.values_mut())
         .for_each(|count| *count = number());

@@ -2,26 +2,29 @@
 
 use serde_json::{Value, json};
 
-use super::schemas::{channel_name, event_name, reference, since, user_name};
-use super::{NOTHING, Operation};
+use super::schemas::{channel_name, device_name, event_name, reference, since, user_name};
+use super::{NOTHING, Operation, inbox};
 use crate::error::Code;
 use crate::limits::{CHANNELS_PAGE_MAX, PAGE_LENGTH};
 
 /// JSON's content type.
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
-    [listening(), steering(), publishing(), ending(), reading(), watching()].into_iter().flatten().collect()
+    [listening(), steering(), publishing(), ending(), inbox::all(), reading(), watching()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is written where it is given")]
-fn parameter(place: &str, name: &str, schema: Value, description: &str) -> Value {
+pub(super) fn parameter(place: &str, name: &str, schema: Value, description: &str) -> Value {
     let is_path = place == "path";
     json!({"name": name, "in": place, "required": is_path, "schema": schema, "description": description})
 }
 
-fn query(name: &str, description: &str) -> Value {
+pub(super) fn query(name: &str, description: &str) -> Value {
     parameter("query", name, json!({"type": "string"}), description)
 }
 
@@ -34,12 +37,12 @@ fn words(name: &str, words: &[&str], description: &str) -> Value {
     parameter("query", name, json!({"enum": words, "default": words.first()}), description)
 }
 
-fn limit(max: usize) -> Value {
+pub(super) fn limit(max: usize) -> Value {
     let schema = json!({"type": "integer", "minimum": 1, "maximum": max, "default": PAGE_LENGTH});
     parameter("query", "limit", schema, "How many at most.")
 }
 
-fn header(name: &str, description: &str) -> Value {
+pub(super) fn header(name: &str, description: &str) -> Value {
     parameter("header", name, json!({"type": "string", "minLength": 1}), description)
 }
 
@@ -48,15 +51,22 @@ fn channel_path() -> Value {
 }
 
 /// What may go wrong where a stream is asked for.
-const OF_STREAMS: [Code; 6] =
-    [Code::BadChannel, Code::NotUtf8, Code::RateLimited, Code::TooManyStreams, Code::Full, Code::Draining];
+const OF_STREAMS: [Code; 7] = [
+    Code::BadChannel,
+    Code::ReservedChannel,
+    Code::NotUtf8,
+    Code::RateLimited,
+    Code::TooManyStreams,
+    Code::Full,
+    Code::Draining,
+];
 
 /// What may go wrong with a body.
-const OF_BODIES: [Code; 6] =
+pub(super) const OF_BODIES: [Code; 6] =
     [Code::BadJson, Code::NotUtf8, Code::Timeout, Code::TooLarge, Code::UnsupportedMedia, Code::Busy];
 
 /// What may go wrong with an event.
-const OF_EVENTS: [Code; 14] = [
+pub(super) const OF_EVENTS: [Code; 14] = [
     Code::RateLimited,
     Code::BadChannel,
     Code::BadEventName,
@@ -74,7 +84,8 @@ const OF_EVENTS: [Code; 14] = [
 ];
 
 /// What may go wrong with a read.
-const OF_READS: [Code; 5] = [Code::BadChannel, Code::NotUtf8, Code::StoreFailed, Code::Busy, Code::StoreReopening];
+pub(super) const OF_READS: [Code; 6] =
+    [Code::BadChannel, Code::ReservedChannel, Code::NotUtf8, Code::StoreFailed, Code::Busy, Code::StoreReopening];
 
 fn listening() -> Vec<Operation> {
     let stream =
@@ -103,6 +114,9 @@ fn listening() -> Vec<Operation> {
                 words("errors", &["stream", "status"], "How refusals that pass look."),
                 words("everyone", &["yes", "no"], "Whether what is published to everyone comes too."),
                 parameter("query", "user", user_name(), "Who listens."),
+                words("inbox", &["0", "1"], "Whether the user's inbox comes too."),
+                parameter("query", "device", device_name(), "Which of the user's devices listens."),
+                words("ack", &["explicit", "auto"], "Whether the device acknowledges by coming back."),
                 last.clone(),
             ],
             body: vec![],

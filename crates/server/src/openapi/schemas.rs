@@ -86,6 +86,13 @@ pub(super) fn all() -> Value {
             "next": id("What to give as `after`; null on the last page."),
             "cursor": text("The id of the log's end before the values were read."),
         })),
+        "Inbox": inbox(),
+        "Acknowledge": acknowledge(),
+        "Acknowledged": object(json!({
+            "user": text("The user."),
+            "acknowledged": whole("How many messages this acknowledged."),
+            "unread": whole("How many are left."),
+        })),
         "Channels": object(json!({
             "channels": {"type": "array", "items": {"type": "string"}},
             "next": {"type": ["string", "null"], "description": "What to give as `after`; null on the last page."},
@@ -134,7 +141,7 @@ fn publish() -> Value {
     let several = json!({"type": "array", "minItems": 1, "items": channel_name(), "description": "The first is the canonical one."});
     let pattern = json!({"pattern": channel_name()});
     let to = json!({"anyOf": [{"const": "everyone"}, object(pattern)], "description": "Everyone, or who follows channels that match."});
-    let item = json!({"anyOf": [named("channel", channel_name()), named("channels", several), named("to", to)]});
+    let item = json!({"anyOf": [named("channel", channel_name()), named("channels", several), named("to", to), named("user", user_name())]});
     json!({"anyOf": [item, {"type": "array", "maxItems": BATCH_EVENTS_MAX, "items": item}]})
 }
 
@@ -164,6 +171,36 @@ fn except() -> Value {
         except.insert("minProperties".into(), 1.into());
     }
     except
+}
+
+/// `GET /inbox/{user}`.
+fn inbox() -> Value {
+    object(json!({
+        "user": text("The user that was asked for."),
+        "events": {"type": "array", "items": reference("Event")},
+        "next": id("What to give as `after`; null on the last page."),
+        "unread": whole("Messages that are not acknowledged, in all."),
+        "bytes": whole("Their bytes."),
+        "cursor": text("The id of the log's end before they were read."),
+    }))
+}
+
+/// `POST /inbox/{user}/ack`.
+fn acknowledge() -> Value {
+    let one = json!({"type": "string", "pattern": "^[0-9A-Za-z._-]{1,64}$"});
+    let many = |of: Value| json!({"type": "array", "maxItems": BATCH_EVENTS_MAX, "items": of});
+    let of = |name: &str, value: Value| object(json!({name: value}));
+    let keys = many(json!({"type": "string", "minLength": 1}));
+    json!({"anyOf": [of("upto", one.clone()), of("ids", many(one)), of("keys", keys)]})
+}
+
+/// A device's name.
+pub(super) fn device_name() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+        "description": "1 to 64 bytes of UTF-8.",
+    })
 }
 
 /// A user's name.
@@ -216,6 +253,9 @@ fn subscribe() -> Value {
         "errors": {"enum": ["stream", "status"]},
         "everyone": {"type": "boolean", "default": true, "description": "Whether what is for everyone comes too."},
         "user": user_name(),
+        "inbox": {"type": "boolean", "default": false, "description": "Whether the user's inbox comes too."},
+        "device": device_name(),
+        "ack": {"enum": ["explicit", "auto"]},
     }))
 }
 

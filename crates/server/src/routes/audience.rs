@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::publish_raw::refused_draft;
-use crate::channel_arg::pattern;
+use crate::channel_arg::any_pattern;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 
@@ -62,7 +62,7 @@ impl To {
         match self {
             Self::Everyone => Draft::to_everyone(event, publisher).map_err(|error| refused_draft(&error)),
             Self::Pattern(text) => {
-                door.hub().to_pattern(&pattern(text)?, event, publisher).map_err(|error| refused_pattern(&error))
+                door.hub().to_pattern(&any_pattern(text)?, event, publisher).map_err(|error| refused_pattern(&error))
             }
         }
     }

@@ -4,10 +4,12 @@
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
+use fanfare_hub::user::{DEVICES_PREFIX, INBOX_PREFIX};
+use fanfare_hub::{ChannelName, Hub, StoreError, is_private};
 use serde::Serialize;
 
 use super::channel::{channel_info, store_failed};
-use crate::channel_arg::only_channel;
+use crate::channel_arg::{only_channel, private};
 use crate::door::Door;
 use crate::error::ApiError;
 use crate::limits::{CHANNELS_PAGE_MAX, PAGE_LENGTH};
@@ -36,13 +38,39 @@ pub(crate) async fn channels(State(door): State<Door>, RawQuery(query): RawQuery
     let prefix = query.one("prefix")?.unwrap_or_default().to_owned();
     let after = query.one("after")?.unwrap_or_default().to_owned();
     let limit = query.limit(PAGE_LENGTH, CHANNELS_PAGE_MAX)?;
+    if OF_USERS.iter().any(|of_users| prefix.starts_with(of_users)) {
+        return Err(private("prefix", &prefix));
+    }
     // One more than asked for tells whether there is a next page.
-    let names = door.read(move |hub| hub.channels(&prefix, &after, limit + 1)).await?;
+    let names = door.read(move |hub| listed(hub, &prefix, after, limit + 1)).await?;
     let names = names.map_err(|error| store_failed(&error))?;
     let more = names.len() > limit;
     let channels: Vec<String> = names.into_iter().take(limit).map(|name| name.to_string()).collect();
     let next = channels.last().filter(|_| more).cloned();
     Ok(Json(Page { channels, next }).into_response())
+}
+
+/// What the names begin with that are left out: of channels that are users' own.
+const OF_USERS: [&str; 2] = [INBOX_PREFIX, DEVICES_PREFIX];
+
+/// Names of channels that are nobody's own.
+fn listed(hub: &Hub, prefix: &str, mut after: String, limit: usize) -> Result<Vec<ChannelName>, StoreError> {
+    let mut names = Vec::new();
+    loop {
+        let wanted = limit.saturating_sub(names.len());
+        let page = hub.channels(prefix, &after, wanted)?;
+        let Some(last) = page.last().filter(|_| page.len() >= wanted).map(ToString::to_string) else {
+            names.extend(page.into_iter().filter(|name| !is_private(name)));
+            return Ok(names);
+        };
+        // Over all of them at once: `0` follows `/`, and no channel is called so.
+        let of_users = OF_USERS.iter().find(|of_users| last.starts_with(**of_users));
+        after = of_users.map_or(last, |of_users| of_users.replace('/', "0"));
+        names.extend(page.into_iter().filter(|name| !is_private(name)));
+        if names.len() >= limit {
+            return Ok(names);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +91,14 @@ mod tests {
         assert_eq!(first, json!({"channels": ["chat:1", "chat:2"], "next": "chat:2"}));
         let second = list("?prefix=chat:&limit=2&after=chat:2").await;
         assert_eq!(second, json!({"channels": ["chat:3"], "next": null}));
+        for user in ["ada", "bob", "eve"] {
+            door.post(&format!("/inbox/{user}"), "x").await;
+        }
+        door.post("/publish", r#"{"to": "everyone", "data": 1}"#).await;
+        let some = list("?limit=2").await;
+        assert_eq!(some, json!({"channels": ["@everyone", "chat:1"], "next": "chat:1"}), "nobody's inbox is told");
+        assert_eq!(list("?prefix=@&limit=1").await, json!({"channels": ["@everyone"], "next": null}));
+        assert_eq!(door.get("/channels?prefix=@inbox/a").await.problem().await["code"], "reserved_channel");
     }
 
     #[tokio::test]

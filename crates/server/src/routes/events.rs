@@ -17,6 +17,7 @@ use axum::routing::{MethodRouter, get};
 use fanfare_hub::{ByeReason, Follows, Reservation, Since, Subscribe, SubscribeError, notice};
 
 use super::audience::{user, wants_everyone};
+use super::inbox::{follow_inbox, returns, wants_inbox};
 use super::style::{ErrorStyle, StreamStyle};
 use crate::address::Client;
 use crate::admission::too_often;
@@ -31,8 +32,22 @@ use crate::stream_body::StreamBody;
 /// What is followed where the request names nothing.
 pub(crate) const MAIN: &str = "main";
 
-const PARAMETERS: [&str; 11] =
-    ["channel", "pattern", "since", "lastEventId", "stream", "as", "heartbeat", "hello", "errors", "everyone", "user"];
+const PARAMETERS: [&str; 14] = [
+    "channel",
+    "pattern",
+    "since",
+    "lastEventId",
+    "stream",
+    "as",
+    "heartbeat",
+    "hello",
+    "errors",
+    "everyone",
+    "user",
+    "inbox",
+    "device",
+    "ack",
+];
 
 /// The endpoint. HEAD is refused: an answer without a body would still open a stream, for nobody.
 pub(crate) fn route() -> MethodRouter<Door> {
@@ -56,7 +71,7 @@ async fn events(
     if let Some(answer) = over(&door, &subscribe).await? {
         return Ok(answer);
     }
-    open(&door, subscribe, errors, client, handover)
+    open(&door, subscribe, errors, client, handover).await
 }
 
 /// What the request asks for.
@@ -65,6 +80,9 @@ fn asked(query: Option<&str>, headers: &HeaderMap) -> Result<(Subscribe, ErrorSt
     let since: Since = query.value("since")?.unwrap_or_default();
     let mut channels = query.all("channel").map(|text| Ok((channel(text)?, since))).collect::<Result<Vec<_>, _>>()?;
     let patterns = query.all("pattern").map(|text| Ok((pattern(text)?, since))).collect::<Result<Vec<_>, _>>()?;
+    let user = query.one("user")?.map(|name| user("user", name)).transpose()?;
+    let wants_inbox = wants_inbox(query.one("inbox")?)?;
+    let device = follow_inbox(user.as_ref(), wants_inbox, (query.one("device")?, query.one("ack")?), &mut channels)?;
     if channels.is_empty() && patterns.is_empty() {
         channels.push((channel(MAIN)?, since));
     }
@@ -75,10 +93,9 @@ fn asked(query: Option<&str>, headers: &HeaderMap) -> Result<(Subscribe, ErrorSt
     let style = StreamStyle::of(|name| query.one(name))?;
     let StreamStyle { form, hello, heartbeat, errors } = style;
     let everyone = wants_everyone(query.one("everyone")?)?;
-    let user = query.one("user")?.map(|name| user("user", name)).transpose()?;
     let stream = query.value("stream")?;
     let follows = Follows::new(channels, patterns);
-    Ok((Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user }, errors))
+    Ok((Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user, device }, errors))
 }
 
 /// The header `Last-Event-ID`. Other sites can set it to any bytes; what is no id of ours, the hub tells as a gap.
@@ -101,7 +118,7 @@ pub(crate) async fn over(door: &Door, subscribe: &Subscribe) -> Result<Option<Re
 
 /// Opens a stream, or says why there is none. Where the connection's socket can be had, the stream gets it, and the answer
 /// is its head alone.
-pub(crate) fn open(
+pub(crate) async fn open(
     door: &Door,
     subscribe: Subscribe,
     errors: ErrorStyle,
@@ -112,7 +129,7 @@ pub(crate) fn open(
         // The one status that tells an `EventSource` not to come back (WHATWG HTML, section 9.2.3).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let (refusal, reason, retry) = match reserve(door, subscribe, client)? {
+    let (refusal, reason, retry) = match reserve(door, subscribe, client).await? {
         Ok(reservation) => {
             return Ok(event_stream(match handover {
                 None => Body::new(StreamBody(reservation.into_stream())),
@@ -138,7 +155,7 @@ pub(crate) fn open(
 type Refusal = (ApiError, ByeReason, Duration);
 
 /// A place for a stream, if the client and the hub have room; an error where asking again doesn't help.
-fn reserve(door: &Door, subscribe: Subscribe, client: Client) -> Result<Result<Reservation, Refusal>, ApiError> {
+async fn reserve(door: &Door, subscribe: Subscribe, client: Client) -> Result<Result<Reservation, Refusal>, ApiError> {
     if let Err(standing) = door.admission().connect(client) {
         let retry = standing.wait + jittered(LIMIT_RETRY);
         return Ok(Err((too_often(&standing), ByeReason::Limit, retry)));
@@ -150,6 +167,8 @@ fn reserve(door: &Door, subscribe: Subscribe, client: Client) -> Result<Result<R
             return Ok(Err((ApiError::new(Code::TooManyStreams, detail), ByeReason::Limit, jittered(FULL_RETRY))));
         }
     };
+    // Before it is decided where the stream begins, so that what it sends is the device's.
+    returns(door, &subscribe).await;
     match door.hub().reserve(subscribe) {
         Ok(reservation) => {
             let reservation = reservation.owned_by(client.number());

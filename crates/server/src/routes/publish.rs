@@ -14,7 +14,7 @@ use fanfare_hub::{AppendError, ChannelName, Draft, Event, Publisher, Receipt, ev
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::audience::{Except, To};
+use super::audience::{Except, To, user};
 use super::publish_raw::{Answer, append_one, fence, idempotency_key, refused_append, refused_draft, refused_publish};
 use crate::body;
 use crate::channel_arg::channel;
@@ -32,6 +32,8 @@ struct Item<'a> {
     channel: Option<String>,
     channels: Option<Vec<String>>,
     to: Option<To>,
+    /// Whose inbox it goes to.
+    user: Option<String>,
     except: Option<Except>,
     event: Option<String>,
     /// Any JSON, to be kept byte for byte; `null` is a value too.
@@ -146,10 +148,15 @@ fn drafts(door: &Door, body: &[u8], lines: bool) -> Result<Vec<Result<Draft, Api
 
 /// The draft that an item describes.
 fn draft(door: &Door, item: Item<'_>) -> Result<Draft, ApiError> {
+    let user = item.user.as_deref().map(|name| user("user", name)).transpose()?;
+    if user.is_some() && (item.channel.is_some() || item.channels.is_some() || item.to.is_some()) {
+        return Err(ApiError::malformed("`user` is given beside `channel`, `channels` or `to`; give one"));
+    }
     let channels: Vec<ChannelName> = match (item.channel, item.channels, &item.to) {
         (Some(name), None, None) => vec![channel(&name)?],
         (None, Some(names), None) => names.iter().map(|name| channel(name)).collect::<Result<_, _>>()?,
         (None, None, Some(_)) => Vec::new(),
+        (None, None, None) if user.is_some() => Vec::new(),
         (None, None, None) => return Err(ApiError::malformed("`channel` is missing")),
         (Some(_), Some(_), _) => return Err(ApiError::malformed("`channel` and `channels` are both given; give one")),
         (_, _, Some(_)) => return Err(ApiError::malformed("`to` is given beside `channel` or `channels`; give one")),
@@ -180,9 +187,10 @@ fn draft(door: &Door, item: Item<'_>) -> Result<Draft, ApiError> {
     if let Some(key) = item.idempotency_key {
         event = event.idempotency_key(key);
     }
-    let draft = match item.to {
-        None => Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
-        Some(to) => to.draft(door, event, Publisher::Anyone)?,
+    let draft = match (item.to, user) {
+        (None, Some(user)) => Draft::to_user(&user, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
+        (None, None) => Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
+        (Some(to), _) => to.draft(door, event, Publisher::Anyone)?,
     };
     let draft = match item.except {
         None => draft,

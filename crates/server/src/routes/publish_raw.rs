@@ -57,6 +57,13 @@ async fn publish(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
+    let event = event(door, query, headers, body).await?;
+    let draft = Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
+    append_one(door, fence(draft, query.value("fence")?)?).await
+}
+
+/// The event that a body is, with the options that its query and its headers say.
+pub(super) async fn event(door: &Door, query: &Query, headers: &HeaderMap, body: Body) -> Result<Event, ApiError> {
     let content_type = content_type(headers)?;
     // A copy of its own: what was read is a part of the connection's buffer, which would stay in memory with the event.
     let data = Bytes::copy_from_slice(&body::read(door, headers, body, RAW_BODY_BYTES_MAX).await?);
@@ -79,8 +86,7 @@ async fn publish(
     if let Some(key) = idempotency_key(headers)? {
         event = event.idempotency_key(key);
     }
-    let draft = Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(door, fence(draft, query.value("fence")?)?).await
+    Ok(event)
 }
 
 /// Says which of its channels' producers publishes a draft. Fences are counted from 1.
@@ -150,7 +156,8 @@ pub(crate) fn refused_draft(error: &DraftError) -> ApiError {
         | DraftError::Key(_)
         | DraftError::KeyControl(_)
         | DraftError::KeyOfMany(_)
-        | DraftError::KeyOfTo => Code::Malformed,
+        | DraftError::KeyOfTo
+        | DraftError::KeyOfMessage => Code::Malformed,
         DraftError::ReservedChannel(_) => Code::ReservedChannel,
         DraftError::Name(_) => Code::BadEventName,
         DraftError::TooLarge(_) => Code::TooLarge,

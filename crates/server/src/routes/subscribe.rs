@@ -10,6 +10,7 @@ use fanfare_hub::{Follows, Subscribe};
 
 use super::audience::user;
 use super::events::{MAIN, last_event_id, open, over};
+use super::inbox::follow_inbox;
 use super::names::{ChannelSince, NameOr, PatternSince, since};
 use super::style::{ErrorStyle, StreamStyle};
 use crate::address::Client;
@@ -41,6 +42,9 @@ struct Arguments {
     errors: Option<String>,
     everyone: Option<bool>,
     user: Option<String>,
+    inbox: bool,
+    device: Option<String>,
+    ack: Option<String>,
 }
 
 /// The endpoint.
@@ -59,7 +63,7 @@ pub(crate) async fn subscribe(
     if let Some(answer) = over(&door, &subscribe).await? {
         return Ok(answer);
     }
-    open(&door, subscribe, errors, client, handover)
+    open(&door, subscribe, errors, client, handover).await
 }
 
 /// What the request asks for.
@@ -81,6 +85,9 @@ fn asked(body: &[u8], headers: &HeaderMap) -> Result<(Subscribe, ErrorStyle), Ap
             NameOr::Object(own) => (pattern(&own.pattern)?, or_common(own.since)?),
         });
     }
+    let user = arguments.user.as_deref().map(|name| user("user", name)).transpose()?;
+    let (device, ack) = (arguments.device.as_deref(), arguments.ack.as_deref());
+    let device = follow_inbox(user.as_ref(), arguments.inbox, (device, ack), &mut channels)?;
     if channels.is_empty() && patterns.is_empty() {
         channels.push((channel(MAIN)?, common));
     }
@@ -96,9 +103,8 @@ fn asked(body: &[u8], headers: &HeaderMap) -> Result<(Subscribe, ErrorStyle), Ap
     let bad = |error| ApiError::malformed(format!("`stream` {error}"));
     let stream = arguments.stream.as_deref().map(|id| id.parse().map_err(bad)).transpose()?;
     let everyone = arguments.everyone.unwrap_or(true);
-    let user = arguments.user.as_deref().map(|name| user("user", name)).transpose()?;
     let follows = Follows::new(channels, patterns);
-    Ok((Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user }, errors))
+    Ok((Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user, device }, errors))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod http;
 mod http2;
 #[cfg(target_os = "linux")]
 mod http2_abuse;
+mod inbox;
 mod proxy;
 mod publish;
 mod publishers;

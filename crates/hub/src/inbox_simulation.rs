@@ -1,0 +1,535 @@
+//! Inboxes in the whole engine, without threads, against a naive reference: messages to users who each have two devices,
+//! acknowledgements of every kind, cuts in the midst of beginnings, slow readers, restarts and crashes, stores that fail. All
+//! devices end with the messages that nobody acknowledged; none gets a message twice or one that was acknowledged before it
+//! came, and nothing is acknowledged that its device never had.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::AppendError;
+use crate::channel::ChannelName;
+use crate::clock::{Clock, ManualClock};
+use crate::cursor::Cursor;
+use crate::draft::{Draft, Publisher};
+use crate::event::Event;
+use crate::history::History;
+use crate::inbox::Acknowledge;
+use crate::pattern::Pattern;
+use crate::position::Position;
+use crate::remembered::Remembered;
+use crate::rule::{HistoryLimits, Rule, Rules};
+use crate::shard::{Job, Opening, Shard, ShardSettings};
+use crate::space::Space;
+use crate::stats::{CloseReason, Counters};
+use crate::store::Store;
+use crate::store::faulty::{Fate, Fault, FaultyStore};
+use crate::user::UserName;
+use crate::writer::{Group, Writer, WriterParts};
+
+mod client;
+
+use client::Client;
+
+/// Users. The inbox of the last one is so small that it often drops its oldest.
+const USERS: [&str; 2] = ["ada", "bob"];
+
+/// What the small inbox holds.
+const SMALL: usize = 4;
+
+/// A channel that some devices follow beside their inbox.
+const EVENTS: &str = "events";
+
+/// What was asked of the log, whatever became of it.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Message(usize, u64),
+    Acknowledged(usize, u64),
+    Nothing,
+}
+
+/// What a user's inbox holds.
+#[derive(Clone, Debug, Default)]
+struct Inbox {
+    /// Numbers of messages that wait.
+    waiting: BTreeSet<u64>,
+    acknowledged: HashSet<u64>,
+    dropped: HashSet<u64>,
+}
+
+fn rules() -> Arc<Rules> {
+    let small = HistoryLimits { count_max: SMALL as u64, ..HistoryLimits::default() };
+    Arc::new(Rules::new(vec![Rule::new(Pattern::new("@inbox/bob").unwrap()).history(small)]))
+}
+
+fn user(which: usize) -> UserName {
+    UserName::new(USERS[which]).unwrap()
+}
+
+struct World {
+    rng: StdRng,
+    clock: Arc<ManualClock>,
+    disk: Arc<FaultyStore>,
+    /// What is unknown until the store is back, and what will turn out then.
+    doubts: Vec<Change>,
+    fate: Option<Fate>,
+    writer: Writer,
+    history: History,
+    shards: Vec<Shard>,
+    jobs: Vec<(usize, Job)>,
+    clients: Vec<Client>,
+    inboxes: [Inbox; 2],
+    next: u64,
+    window_bytes: usize,
+    met: Vec<&'static str>,
+}
+
+fn open_writer(disk: &Arc<FaultyStore>, clock: &Arc<ManualClock>, seed: u64, window_bytes: usize) -> Writer {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let store: Arc<dyn Store> = disk.clone();
+    Writer::open(WriterParts {
+        space: Arc::new(Space::open(store.clone(), None, None).unwrap()),
+        store,
+        rules: rules(),
+        clock: clock.clone(),
+        random: Box::new(move || rng.random()),
+        window_bytes,
+        channels_max: 2,
+        cursor_age_max: Duration::from_hours(1_000),
+    })
+    .unwrap()
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let disk = Arc::new(FaultyStore::default());
+        let window_bytes = [0, 3_000, 20_000, 1 << 20][rng.random_range(0..4)];
+        let writer = open_writer(&disk, &clock, rng.random(), window_bytes);
+        let history = writer.history();
+        let clients = (0..4).map(|which| Client::random(which / 2, which % 2, &mut rng)).collect();
+        let mut world = Self {
+            rng,
+            clock,
+            disk,
+            doubts: Vec::new(),
+            fate: None,
+            writer,
+            history,
+            shards: Vec::new(),
+            jobs: Vec::new(),
+            clients,
+            inboxes: Default::default(),
+            next: 1,
+            window_bytes,
+            met: Vec::new(),
+        };
+        world.start_shards();
+        world
+    }
+
+    fn start_shards(&mut self) {
+        let settings = ShardSettings {
+            stall_max: Duration::from_secs(30),
+            rate_min: 20,
+            slow_max: Duration::from_mins(1),
+            age_max: None,
+            retry: (Duration::from_secs(2), Duration::from_secs(4)),
+            bye_retry: (Duration::from_secs(3), Duration::from_secs(6)),
+        };
+        let new = |seed: u64| {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let (window, epochs) = (self.writer.window.clone(), self.writer.epochs.clone());
+            let random = Box::new(move || rng.random::<f64>());
+            let counters = Arc::<Counters>::default();
+            let remembered = (0, Arc::new(Remembered::new(self.clock.clone(), counters.clone())));
+            let shared = (counters, self.writer.endings.clone());
+            Shard::new(window, epochs, shared, remembered, settings, random, self.clock.elapsed())
+        };
+        self.shards = vec![new(1), new(2)];
+        self.jobs.clear();
+    }
+
+    fn step(&mut self) {
+        if self.writer.is_failed() && self.rng.random_bool(0.2) {
+            self.reopen();
+        }
+        let now = self.clock.elapsed();
+        match self.rng.random_range(0..100) {
+            0..25 => self.publish(),
+            25..35 => self.acknowledge(),
+            35..45 => {
+                let which = self.rng.random_range(0..self.shards.len());
+                self.shards[which].pass(now);
+                self.shards[which].turn(now);
+            }
+            45..62 => self.read_one(),
+            62..80 => {
+                let which = self.rng.random_range(0..self.clients.len());
+                let count = if self.rng.random_bool(0.4) { self.rng.random_range(1..300) } else { usize::MAX };
+                self.carry(which, count);
+            }
+            80..89 => self.connect_or_cut(),
+            89..92 => self.clock.advance(Duration::from_millis(self.rng.random_range(1..5_000))),
+            92..95 => {
+                self.writer.sweep();
+            }
+            95 if self.rng.random_bool(0.5) => self.restart(),
+            96..98 => {
+                let fate = [Fate::Kept, Fate::Dropped, Fate::DroppedWithUnsynced][self.rng.random_range(0..3)];
+                let (failed_reopenings, closed_meanwhile) = (self.rng.random_range(0..3), self.rng.random_bool(0.5));
+                self.disk.fail(Fault { fate, failed_reopenings, closed_meanwhile });
+            }
+            _ => {}
+        }
+        self.gather_jobs();
+    }
+
+    /// Appends drafts and takes in what became of them. Tells whether all were taken or turned out to be nothing.
+    fn append(&mut self, drafts: Vec<Draft>, changes: &[Change]) -> bool {
+        let was_failed = self.writer.is_failed();
+        let outcomes = self.writer.append(vec![Group { drafts, atomic: false }]).remove(0);
+        let mut is_done = true;
+        for (change, outcome) in changes.iter().zip(outcomes) {
+            match outcome {
+                Ok(_) => self.apply(*change),
+                Err(AppendError::UnknownKey) => self.met.push("acknowledged twice"),
+                Err(AppendError::OutcomeUnknown) if !was_failed => {
+                    self.doubts.push(*change);
+                    is_done = false;
+                }
+                Err(AppendError::Reopening) if was_failed => is_done = false,
+                Err(error) => panic!("{change:?}: {error}"),
+            }
+        }
+        if !was_failed && self.writer.is_failed() {
+            self.fate = self.disk.fate();
+        }
+        is_done
+    }
+
+    fn publish(&mut self) {
+        let (mut drafts, mut changes) = (Vec::new(), Vec::new());
+        for _ in 0..self.rng.random_range(1..5) {
+            let event = Event::text(self.next.to_string());
+            if self.rng.random_bool(0.2) {
+                let channels = vec![ChannelName::new(EVENTS).unwrap()];
+                drafts.push(Draft::new(channels, Event::text("noise"), Publisher::Anyone).unwrap());
+                changes.push(Change::Nothing);
+            } else {
+                let which = self.rng.random_range(0..USERS.len());
+                drafts.push(Draft::to_user(&user(which), event, Publisher::Anyone).unwrap());
+                changes.push(Change::Message(which, self.next));
+            }
+            self.next += 1;
+        }
+        self.append(drafts, &changes);
+    }
+
+    /// A device acknowledges something of what it had, or somebody empties an inbox.
+    fn acknowledge(&mut self) {
+        if self.disk.is_closed() {
+            return;
+        }
+        let client = &self.clients[self.rng.random_range(0..self.clients.len())];
+        let which = client.user;
+        let Some(had) = client.had.get(self.rng.random_range(0..=client.had.len())) else {
+            if self.rng.random_bool(0.1) {
+                let all = self.inboxes[which].waiting.clone();
+                self.acknowledge_as(which, &Acknowledge::All, &all);
+            }
+            return;
+        };
+        let id: Cursor = had.id.parse().unwrap();
+        let waiting = &self.inboxes[which].waiting;
+        let (what, expected) = match self.rng.random_range(0..3) {
+            0 => (Acknowledge::Upto(id), waiting.range(..=had.number).copied().collect()),
+            1 => (Acknowledge::Ids(vec![id]), waiting.get(&had.number).copied().into_iter().collect()),
+            _ => (Acknowledge::Keys(vec![had.key.clone()]), BTreeSet::from([had.number])),
+        };
+        self.acknowledge_as(which, &what, &expected);
+    }
+
+    fn acknowledge_as(&mut self, which: usize, what: &Acknowledge, expected: &BTreeSet<u64>) {
+        let drafts = self.history.acknowledged(&user(which), what).unwrap();
+        let numbers = self.numbers(which, &drafts);
+        // What is in doubt may stand in the store already.
+        if self.doubts.is_empty() && !matches!(what, Acknowledge::Keys(_)) {
+            let found: BTreeSet<u64> = numbers.iter().flatten().copied().collect();
+            assert_eq!(found, *expected, "{what:?}");
+        }
+        if self.rng.random_bool(0.3) {
+            self.publish();
+        }
+        let change = |number: Option<u64>| number.map_or(Change::Nothing, |n| Change::Acknowledged(which, n));
+        let changes: Vec<Change> = numbers.into_iter().map(change).collect();
+        self.append(drafts, &changes);
+    }
+
+    /// The messages that deletions are of, where they are still there.
+    fn numbers(&self, which: usize, drafts: &[Draft]) -> Vec<Option<u64>> {
+        let known = self.history.row(user(which).inbox()).unwrap();
+        let number = |draft: &Draft| {
+            let key = draft.event.key.as_deref().filter(|_| draft.event.is_deleted)?;
+            let entry = self.history.value(known, key).unwrap()?;
+            Some(std::str::from_utf8(&entry.record.data).unwrap().parse().unwrap())
+        };
+        drafts.iter().map(number).collect()
+    }
+
+    /// A change has come to be.
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Message(which, number) => {
+                let inbox = &mut self.inboxes[which];
+                inbox.waiting.insert(number);
+                if USERS[which] == "bob" && inbox.waiting.len() > SMALL {
+                    inbox.dropped.extend(inbox.waiting.pop_first());
+                    self.met.push("dropped");
+                }
+            }
+            Change::Acknowledged(which, number) => {
+                let inbox = &mut self.inboxes[which];
+                if inbox.waiting.remove(&number) {
+                    inbox.acknowledged.insert(number);
+                }
+            }
+            Change::Nothing => {}
+        }
+    }
+
+    /// The store is back, or the process: what was unknown is so or not.
+    fn find_out(&mut self) {
+        let doubts = std::mem::take(&mut self.doubts);
+        if self.fate == Some(Fate::Kept) && !doubts.is_empty() {
+            self.met.push("found");
+            for change in doubts {
+                self.apply(change);
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        if self.writer.reopen().is_ok() {
+            self.met.push("reopened");
+            self.find_out();
+        }
+    }
+
+    fn restart(&mut self) {
+        for client in &mut self.clients {
+            client.receive(self.rng.random_range(0..1_000));
+            client.cut();
+        }
+        let crash = self.rng.random_bool(0.5);
+        if !crash && !self.writer.is_failed() && self.writer.close().is_err() {
+            self.met.push("failed at the end");
+        }
+        self.disk.restart(crash);
+        self.met.push(if crash { "crashed" } else { "restarted" });
+        let seed = self.rng.random();
+        self.writer = open_writer(&self.disk, &self.clock, seed, self.window_bytes);
+        self.history = self.writer.history();
+        self.find_out();
+        self.start_shards();
+    }
+
+    fn gather_jobs(&mut self) {
+        for (at, shard) in self.shards.iter_mut().enumerate() {
+            self.jobs.extend(shard.take_jobs().into_iter().map(|job| (at, job)));
+        }
+    }
+
+    fn read_one(&mut self) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let (shard, Job { key, work, place }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
+        match work.run(&self.history) {
+            Ok(answer) => {
+                // Between reading and the answer's arrival anything may happen.
+                match self.rng.random_range(0..5) {
+                    0 => self.publish(),
+                    1 => self.acknowledge(),
+                    _ => {}
+                }
+                self.shards[shard].answer(key, answer, self.clock.elapsed());
+            }
+            Err(work) => self.jobs.push((shard, Job { key, work, place })),
+        }
+    }
+
+    fn carry(&mut self, which: usize, count: usize) {
+        let client = &mut self.clients[which];
+        client.receive(count);
+        if let (true, Some((shard, key))) = (client.take_room(), client.connection) {
+            self.shards[shard].ready(key);
+        }
+        if client.is_over() {
+            if let Some((shard, key)) = client.connection {
+                self.shards[shard].close(key, CloseReason::Left);
+            }
+            client.cut();
+        }
+    }
+
+    fn connect_or_cut(&mut self) {
+        let which = self.rng.random_range(0..self.clients.len());
+        if let Some((shard, key)) = self.clients[which].connection {
+            self.shards[shard].close(key, CloseReason::Left);
+            self.clients[which].cut();
+        } else {
+            self.connect(which);
+        }
+    }
+
+    fn connect(&mut self, which: usize) {
+        if self.disk.is_closed() {
+            return;
+        }
+        self.clients[which].begin();
+        if self.clients[which].is_auto {
+            self.returns(which);
+        }
+        let shard = self.rng.random_range(0..self.shards.len());
+        let client = &mut self.clients[which];
+        client.acknowledged_before.clone_from(&self.inboxes[client.user].acknowledged);
+        let (head, slot) = self.writer.window.head();
+        let (subscription, outlet, last) = client.connect(slot);
+        let is_now = crate::beginning::is_now(&self.history, subscription.follows());
+        let opening = Opening { subscription, outlet, last, resumed: None, head, is_now, place: None };
+        client.connection = Some((shard, self.shards[shard].open(opening, self.clock.elapsed())));
+    }
+
+    /// A device that acknowledges by coming back comes back, or begins.
+    fn returns(&mut self, which: usize) {
+        let client = &self.clients[which];
+        let (of, last_id) = (client.user, client.last_id.clone());
+        let drafts = self.history.returns(&user(of), &client.device, Some(&last_id)).unwrap();
+        let numbers = self.numbers(of, &drafts);
+        let strange: Vec<_> = numbers.iter().flatten().filter(|number| !client.ever.contains(number)).collect();
+        assert!(strange.is_empty(), "{strange:?} never came to the device that acknowledges them: {client:#?}");
+        let change = |number: Option<u64>| number.map_or(Change::Nothing, |n| Change::Acknowledged(of, n));
+        let changes: Vec<Change> = numbers.into_iter().map(change).collect();
+        let is_done = self.append(drafts, &changes);
+        let client = &mut self.clients[which];
+        if last_id.is_empty() {
+            client.is_remembered = is_done;
+        } else if client.is_remembered && is_done {
+            let waiting = &self.inboxes[of].waiting;
+            let left: Vec<_> = client.had.iter().filter(|had| waiting.contains(&had.number)).collect();
+            assert!(left.is_empty(), "{left:?} came to the device and still wait: {client:#?}");
+            client.met.push("acknowledged by coming back");
+        }
+    }
+
+    /// Lets everything come to rest.
+    fn settle(&mut self) {
+        self.disk.disarm();
+        while self.writer.is_failed() {
+            self.reopen();
+        }
+        for _ in 0..10_000 {
+            let now = self.clock.elapsed();
+            for which in 0..self.clients.len() {
+                if self.clients[which].connection.is_none() {
+                    self.connect(which);
+                }
+            }
+            for shard in &mut self.shards {
+                while shard.has_work() {
+                    shard.pass(now);
+                    shard.turn(now);
+                }
+            }
+            self.gather_jobs();
+            let idle = self.jobs.is_empty();
+            for (shard, Job { key, work, .. }) in std::mem::take(&mut self.jobs) {
+                let Ok(answer) = work.run(&self.history) else { panic!("the store can be read") };
+                self.shards[shard].answer(key, answer, now);
+            }
+            let mut carried = false;
+            for which in 0..self.clients.len() {
+                carried |= self.clients[which].has_bytes();
+                self.carry(which, usize::MAX);
+            }
+            self.gather_jobs();
+            if idle && !carried && self.jobs.is_empty() && self.clients.iter().all(|c| c.connection.is_some()) {
+                return;
+            }
+        }
+        panic!("the hub never comes to rest");
+    }
+
+    fn check(&self) {
+        for client in &self.clients {
+            let inbox = &self.inboxes[client.user];
+            // What an inbox dropped is told to those who have yet to get it, not to those who show it.
+            let shown = client.messages.values().filter(|number| !inbox.dropped.contains(number));
+            assert_eq!(shown.copied().collect::<BTreeSet<_>>(), inbox.waiting, "{client:#?}");
+        }
+        let (head, _) = self.history.window.head();
+        for (which, inbox) in self.inboxes.iter().enumerate() {
+            let known = self.history.row(user(which).inbox()).unwrap();
+            let (mut found, mut at) = (BTreeSet::new(), Position::ORIGIN);
+            while at < head {
+                let (entries, covered) = self.history.messages(known, at, head).unwrap();
+                found.extend(entries.iter().map(|entry| {
+                    let number: u64 = std::str::from_utf8(&entry.record.data).unwrap().parse().unwrap();
+                    number
+                }));
+                at = covered;
+            }
+            assert_eq!(found, inbox.waiting, "what the inbox of {} lists", USERS[which]);
+            assert_eq!(self.history.tally(known).unwrap().0, inbox.waiting.len() as u64);
+        }
+    }
+}
+
+/// Runs a whole world; gives what it met.
+fn run(seed: u64) -> Vec<&'static str> {
+    let mut world = World::new(seed);
+    for _ in 0..500 {
+        world.step();
+    }
+    world.settle();
+    world.check();
+    let clients = world.clients.iter().flat_map(|client| client.met.iter().copied());
+    world.met.iter().copied().chain(clients).collect()
+}
+
+#[test]
+fn all_devices_end_with_what_nobody_acknowledged() {
+    let named = std::env::var("FANFARE_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    let runs = if std::env::var_os("FANFARE_LONG").is_some() { 10_000 } else { 150 };
+    for seed in named.map_or(0..runs, |seed| seed..seed + 1) {
+        if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
+            eprintln!("the simulation of inboxes failed; repeat it with FANFARE_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn runs_meet_trouble_of_every_kind() {
+    let met: Vec<&str> = (0..30).flat_map(run).collect();
+    for what in [
+        "found",
+        "reopened",
+        "crashed",
+        "restarted",
+        "gap",
+        "deletion",
+        "cut in a beginning",
+        "message",
+        "dropped",
+        "acknowledged twice",
+        "acknowledged by coming back",
+    ] {
+        assert!(met.contains(&what), "no run met this: {what}");
+    }
+}

@@ -1,0 +1,210 @@
+//! A device that shows its user's messages: it comes back with its last id, and begins anew where a gap is told.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fanfare_wire::{Decoder, Item};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::{EVENTS, user};
+use crate::beginning::LastEventId;
+use crate::channel::ChannelName;
+use crate::device::DeviceName;
+use crate::follows::{Follows, Since};
+use crate::frame::Form;
+use crate::index::StreamKey;
+use crate::mailbox::{BodyInlet, mailbox};
+use crate::notice::HelloStyle;
+use crate::outlet::Outlet;
+use crate::stream_id::StreamId;
+use crate::subscription::{HeartbeatStyle, Style, Subscription};
+
+/// A message that came.
+#[derive(Clone, Debug)]
+pub(super) struct Had {
+    pub(super) number: u64,
+    pub(super) key: String,
+    /// The id of its frame.
+    pub(super) id: String,
+}
+
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something else, and all may be so at once")]
+pub(super) struct Client {
+    pub(super) user: usize,
+    pub(super) device: DeviceName,
+    /// Whether it acknowledges by coming back.
+    pub(super) is_auto: bool,
+    /// Whether the hub knows that it began with all there was.
+    pub(super) is_remembered: bool,
+    follows: Arc<Follows>,
+    pub(super) connection: Option<(usize, StreamKey)>,
+    inlet: Option<BodyInlet>,
+    wire: VecDeque<u8>,
+    room: bool,
+    ended: bool,
+    decoder: Decoder,
+    pub(super) last_id: String,
+    /// What it shows, by key.
+    pub(super) messages: BTreeMap<String, u64>,
+    /// What came since it began.
+    pub(super) had: Vec<Had>,
+    /// Whatever came, ever.
+    pub(super) ever: HashSet<u64>,
+    /// What was acknowledged before this connection, and doesn't come any more.
+    pub(super) acknowledged_before: HashSet<u64>,
+    /// A gap was told: it begins anew.
+    is_anew: bool,
+    pub(super) met: Vec<&'static str>,
+}
+
+impl Client {
+    pub(super) fn random(of: usize, device: usize, rng: &mut StdRng) -> Self {
+        let mut channels = vec![(user(of).inbox().clone(), Since::Start)];
+        if rng.random_bool(0.5) {
+            channels.push((ChannelName::new(EVENTS).unwrap(), Since::Unsaid));
+        }
+        Self {
+            user: of,
+            device: DeviceName::new(&device.to_string()).unwrap(),
+            is_auto: rng.random_bool(0.5),
+            is_remembered: false,
+            follows: Arc::new(Follows::new(channels, Vec::new()).heard_by(Some(user(of)), rng.random_bool(0.5))),
+            connection: None,
+            inlet: None,
+            wire: VecDeque::new(),
+            room: false,
+            ended: false,
+            decoder: Decoder::new(),
+            last_id: String::new(),
+            messages: BTreeMap::new(),
+            had: Vec::new(),
+            ever: HashSet::new(),
+            acknowledged_before: HashSet::new(),
+            is_anew: true,
+            met: Vec::new(),
+        }
+    }
+
+    /// It is about to connect.
+    pub(super) fn begin(&mut self) {
+        if std::mem::take(&mut self.is_anew) {
+            self.last_id.clear();
+            self.messages.clear();
+            self.had.clear();
+        }
+    }
+
+    pub(super) fn connect(&mut self, slot: u64) -> (Subscription, Outlet, LastEventId) {
+        let (outlet, inlet) = mailbox();
+        (self.inlet, self.ended, self.room, self.decoder) = (Some(inlet), false, false, Decoder::new());
+        let style = Style {
+            stream: StreamId(0),
+            form: Form::Json,
+            hello: HelloStyle::Event,
+            beat: HeartbeatStyle::Comment,
+            heartbeat_ms: 15_000,
+        };
+        let last = match self.last_id.as_str() {
+            "" => LastEventId::None,
+            id => LastEventId::Cursor(id.parse().unwrap()),
+        };
+        (Subscription::new(self.follows.clone(), style, slot, b": fanfare\n"), Outlet::Body(outlet), last)
+    }
+
+    pub(super) fn cut(&mut self) {
+        if self.last_id.contains('.') {
+            self.met.push("cut in a beginning");
+        }
+        (self.connection, self.inlet) = (None, None);
+        self.wire.clear();
+    }
+
+    /// Whether the stream has ended, or it wants to begin anew.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended || (self.is_anew && self.connection.is_some())
+    }
+
+    pub(super) fn has_bytes(&mut self) -> bool {
+        self.take();
+        !self.wire.is_empty()
+    }
+
+    pub(super) fn take_room(&mut self) -> bool {
+        std::mem::take(&mut self.room)
+    }
+
+    /// Moves what the hub wrote on to the wire.
+    fn take(&mut self) {
+        let Some(inlet) = &mut self.inlet else { return };
+        while !self.ended {
+            match inlet.poll_take(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+                std::task::Poll::Pending => break,
+                std::task::Poll::Ready(None) => self.ended = true,
+                std::task::Poll::Ready(Some(taken)) => {
+                    self.room |= taken.tell_room;
+                    self.wire.extend(Bytes::as_ref(&taken.bytes));
+                }
+            }
+        }
+    }
+
+    /// Up to `count` bytes come through.
+    pub(super) fn receive(&mut self, count: usize) {
+        if self.connection.is_none() {
+            return;
+        }
+        // At most one mailbox is ever on the wire.
+        if self.wire.is_empty() {
+            self.take();
+        }
+        let bytes: Vec<u8> = self.wire.drain(..count.min(self.wire.len())).collect();
+        self.decoder.push(&bytes);
+        while let Some(item) = self.decoder.next() {
+            if let Item::Event(event) = item.expect("the hub's stream is well formed") {
+                self.hear(&event);
+            }
+        }
+    }
+
+    fn hear(&mut self, event: &fanfare_wire::Event) {
+        if self.is_anew {
+            return;
+        }
+        match event.event.as_str() {
+            "fanfare.gap" => {
+                self.met.push("gap");
+                self.is_anew = true;
+            }
+            "fanfare.delete" => {
+                self.met.push("deletion");
+                let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+                assert_eq!(data["id"], data["key"], "it tells the id of its message");
+                self.messages.remove(data["key"].as_str().unwrap());
+            }
+            "fanfare.bye" => assert!(!event.data.contains("store_failed"), "the store comes back"),
+            "" | "message" => {
+                let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+                if data["channel"] != EVENTS {
+                    self.hear_message(&data, &event.id);
+                }
+            }
+            _ => {}
+        }
+        self.last_id.clone_from(&event.id);
+    }
+
+    fn hear_message(&mut self, data: &serde_json::Value, id: &str) {
+        self.met.push("message");
+        let number: u64 = data["data"].as_str().unwrap().parse().unwrap();
+        let key = data["key"].as_str().unwrap().to_owned();
+        assert_eq!(data["id"], data["key"], "a message's key is its id");
+        assert!(self.had.last().is_none_or(|had| had.number < number), "{number} came twice, or late: {self:#?}");
+        assert!(!self.acknowledged_before.contains(&number), "{number} was acknowledged before: {self:#?}");
+        self.had.push(Had { number, key: key.clone(), id: id.to_owned() });
+        self.ever.insert(number);
+        self.messages.insert(key, number);
+    }
+}
