@@ -24,6 +24,8 @@ pub(crate) struct ChannelRow {
     pub(crate) fence: u64,
     /// The log's head when the fence was given: what nobody published to since is forgotten only after that.
     pub(crate) fenced: Position,
+    /// When the fence was given, in milliseconds since the Unix epoch: its producer was heard of then.
+    pub(crate) fenced_ms: u64,
     /// Where it ended, if it did, and why.
     pub(crate) end: Option<(Position, EndReason)>,
 }
@@ -76,6 +78,7 @@ impl ChannelRow {
             varint::write(self.fence, &mut value);
             if self.fence > 0 {
                 value.extend_from_slice(&self.fenced.to_key());
+                varint::write(self.fenced_ms, &mut value);
             }
             if let Some((position, reason)) = self.end {
                 value.push(reason as u8);
@@ -100,6 +103,7 @@ impl ChannelRow {
                 let (fenced, more) = rest.split_first_chunk::<8>()?;
                 rest = more;
                 row.fenced = Position::from_key(*fenced);
+                row.fenced_ms = varint::read(&mut rest)?;
             }
             if let Some((reason, position)) = rest.split_first() {
                 let reason = *EndReason::ALL.get(usize::from(*reason))?;
@@ -138,7 +142,8 @@ mod tests {
         let plain =
             ChannelRow { id: 300, floor: Position::new(1, 2), moved: Position::new(1, 3), ..ChannelRow::default() };
         assert_eq!(plain.encode().len(), 1 + 2 + 16, "as older hubs wrote it");
-        let fenced = ChannelRow { kind: Kind::Keys, fence: 700, fenced: Position::new(1, 8), ..plain };
+        let fenced =
+            ChannelRow { kind: Kind::Keys, fence: 700, fenced: Position::new(1, 8), fenced_ms: 1_700, ..plain };
         let both = ChannelRow { end: Some((Position::new(2, 9), EndReason::Done)), ..fenced };
         let ended = ChannelRow { end: Some((Position::new(2, 9), EndReason::Aborted)), ..plain };
         for row in [plain, fenced, both, ended] {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -136,10 +137,11 @@ pub(crate) struct Channel {
     pub(crate) fronts: [[Position; 2]; 2],
     /// What the commit in the making has to write down of it, beside its events.
     pub(crate) stale: Stale,
-    /// When it was heard of last in this run, in milliseconds since the Unix epoch; 0 where nobody knows.
-    pub(crate) heard_ms: u64,
-    /// Whether somebody will look whether it fell silent.
-    pub(crate) silence_due: bool,
+    /// When it was heard of last, by the steady clock, as far as it was asked for or happened since it is in memory.
+    pub(crate) heard: Option<Duration>,
+    /// When somebody will look whether it fell silent: the time of its row in the table `due`, in milliseconds since the Unix
+    /// epoch. Rows of other times are leftovers.
+    pub(crate) silence_at: Option<u64>,
 }
 
 /// What of a channel stands otherwise in memory than in the stores.
@@ -246,8 +248,8 @@ impl Directory {
             held,
             fronts: [[Position::ORIGIN; 2]; 2],
             stale: Stale::default(),
-            heard_ms: 0,
-            silence_due: false,
+            heard: None,
+            silence_at: None,
         })
     }
 

@@ -103,7 +103,7 @@ impl Draft {
     }
 
     /// What gives a channel its next fence.
-    fn fence(channel: ChannelName, publisher: Publisher) -> Result<Self, DraftError> {
+    pub(crate) fn fence(channel: ChannelName, publisher: Publisher) -> Result<Self, DraftError> {
         Ok(Self { deed: Deed::Fence, ..Self::new(vec![channel], Event::default(), publisher)? })
     }
 

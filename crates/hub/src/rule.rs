@@ -93,7 +93,7 @@ pub struct Rule {
     /// shortest of its channels' heartbeats.
     pub heartbeat: Duration,
     /// How long a channel's producer may be silent: a channel whose last event is older ends as aborted. None where that
-    /// doesn't matter. It means nothing for `transient` channels, of which nothing is kept.
+    /// doesn't matter. It means nothing for `transient` channels, of which nothing is kept, and for the hub's own.
     pub silence_max: Option<Duration>,
     /// For how long a live stream gathers events of such channels, to be sent them in one write; zero: each at once. At most
     /// [`FLUSH_MAX`].

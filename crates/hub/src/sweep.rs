@@ -45,6 +45,7 @@ impl Writer {
         let now_ms = self.now_ms();
         // Nothing is due before this from now on, even if the clock goes back.
         self.time_ms = now_ms;
+        self.evenness.look(&*self.clock);
         self.window.forget_before(now_ms.saturating_sub(WINDOW_AGE_MAX.as_millis() as u64));
         let mut commit = self.empty_commit();
         if self.horizon.mark(now_ms, self.last, &*self.tiers.durable, commit.batch(Tier::Durable))? {
@@ -104,7 +105,7 @@ impl Writer {
                         self.retention.count_row(tier);
                     }
                 }
-                Some((_, Due::Silence(name))) => match self.look_for_silence(&name, tier, now_ms, commit) {
+                Some((at_ms, Due::Silence(name))) => match self.look_for_silence(&name, tier, at_ms, commit) {
                     // What can't be read can't be ended.
                     Err(error) if error.is_damage() => {}
                     looked => looked?,
@@ -127,8 +128,8 @@ impl Writer {
     /// Looks at a channel whose oldest event may be too old, and has it looked at again when that may be so next.
     fn look_at(&mut self, name: &ChannelName, tier: Tier, now_ms: u64, commit: &mut Commit) -> Result<(), StoreError> {
         let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
-        if channel.is_unwatched() {
-            Due::Silence(name.clone()).put(now_ms + 1, commit.batch(tier));
+        if let Some(at_ms) = channel.is_unwatched(name, now_ms) {
+            Due::Silence(name.clone()).put(at_ms, commit.batch(tier));
         }
         let age_max = channel.rule.history.age_max.as_millis() as u64;
         let oldest = entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();

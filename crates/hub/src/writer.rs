@@ -49,6 +49,7 @@ use self::deeds::Consent;
 use self::judging::Judgement;
 use self::keyed::{Kept, KeyChanges, Trial};
 pub(crate) use self::parts::WriterParts;
+use self::silence::Evenness;
 
 /// Drafts that are appended together, in their order.
 #[derive(Debug)]
@@ -116,6 +117,8 @@ pub(crate) struct Writer {
     pub(crate) random_source: Box<dyn FnMut() -> u32 + Send>,
     /// The time of the last event, which the next one is not before.
     pub(crate) time_ms: u64,
+    /// Since when the wall clock goes as the steady one does.
+    pub(crate) evenness: Evenness,
     /// Per tier: up to when everything that was due has been looked at, in milliseconds since the Unix epoch.
     pub(crate) swept_ms: [u64; 2],
     /// Whether it takes anything.
@@ -200,6 +203,7 @@ impl Writer {
             directory: Directory::open(&*parts.store, parts.channels_max)?,
             horizon: Arc::new(Horizon::open(&*parts.store, now_ms, parts.cursor_age_max)?),
             time_ms: damaged::time_of_last(&tiers)?,
+            evenness: Evenness::new(&*parts.clock),
             review: Review::open(&*parts.store, &parts.rules)?,
             tiers,
             rules: parts.rules.clone(),
@@ -436,6 +440,7 @@ impl Writer {
             let kept = self.keep(position, tier, &record, commit.batch(tier))?;
             lineage = self.keep_value(&record, position, (tier, kept), commit)?;
             self.do_deed(deed, &record.channels, position, commit)?;
+            self.hear_of(&record, commit.batch(tier))?;
         }
         self.last_event = position.unwrap_or(self.last_event);
         let is_conflated = self.is_conflated(&record);
@@ -479,9 +484,6 @@ impl Writer {
             let [_, of_index] = &mut kept.puts;
             *of_index = batch.changes.len();
             batch.put(Table::ByChannel, index_key(row.id, position), entry.encode());
-            if let Some(at_ms) = channel.is_heard(record.time_ms) {
-                Due::Silence(name.clone()).put(at_ms, batch);
-            }
             if is_over(channel, tier) {
                 self.retention.enqueue(name, channel);
             }

@@ -145,9 +145,9 @@ impl Writer {
             let until_ms = now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64);
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
             channel.row.fence += 1;
-            channel.row.fenced = self.last;
+            (channel.row.fenced, channel.row.fenced_ms) = (self.last, now_ms);
             placed.fence = channel.row.fence;
-            if let Some(at_ms) = channel.is_heard(now_ms) {
+            if let Some(at_ms) = channel.is_heard(name, now_ms, self.clock.elapsed()) {
                 Due::Silence(name.clone()).put(at_ms, commit.batch(tier));
             }
             let tally = channel.tally(tier);

@@ -46,7 +46,8 @@ pub struct RuleConfig {
     #[serde(default = "keys_max")]
     pub keys_max: NonZeroU64,
     /// How long a channel's producer may be silent. A channel whose last event is older is ended, with the reason `aborted`.
-    /// By default never.
+    /// Time in which the hub was down doesn't count. It means nothing for `transient` channels, and for those whose names begin
+    /// with `@`. By default never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence_max: Option<Span>,
 }
