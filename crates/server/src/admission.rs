@@ -181,6 +181,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn to_be_told_that_nothing_is_to_come_counts_as_a_try() {
+        let door = TestDoor::open();
+        let limits = LimitsConfig { connects: Some("2/10m".parse().unwrap()), ..LimitsConfig::default() };
+        door.door.admission().reload(&limits, 0);
+        let end = door.post("/channels/a/end", "").await.json().await;
+        let query = format!("/events?channel=a&errors=status&lastEventId={}", end["id"].as_str().unwrap());
+        let client = door.from([192, 0, 2, 1]);
+        for status in [204, 204, 429] {
+            assert_eq!(client.get(&query).await.status.as_u16(), status);
+        }
+        assert_eq!(door.from([192, 0, 2, 2]).get(&query).await.status.as_u16(), 204);
+    }
+
+    #[tokio::test]
     async fn who_opens_streams_too_often_or_too_many_is_told_to_come_back() {
         let door = TestDoor::open();
         let limits = LimitsConfig { connects: Some("3/10m".parse().unwrap()), ..LimitsConfig::default() };

@@ -58,9 +58,12 @@ pub(crate) const API: &[Route] = &[
     }),
     route("/channels/{channel}/keys", &["GET"], || get(keys::by_path).fallback(only_get)),
     route("/keys", &["GET"], || get(keys::by_query).fallback(only_get)),
-    route("/channels/{channel}/end", &["POST"], || post(end::end).fallback(only_post)),
-    route("/channels/{channel}/reopen", &["POST"], || post(end::reopen).fallback(only_post)),
-    route("/channels/{channel}/producer", &["POST"], || post(producer::producer).fallback(only_post)),
+    route("/channels/{channel}/end", &["POST"], || post(end::end_by_path).fallback(only_post)),
+    route("/channels/{channel}/reopen", &["POST"], || post(end::reopen_by_path).fallback(only_post)),
+    route("/channels/{channel}/producer", &["POST"], || post(producer::by_path).fallback(only_post)),
+    route("/end", &["POST"], || post(end::end_by_query).fallback(only_post)),
+    route("/reopen", &["POST"], || post(end::reopen_by_query).fallback(only_post)),
+    route("/producer", &["POST"], || post(producer::by_query).fallback(only_post)),
     route("/channels/{channel}/history", &["GET"], || get(history::by_path).fallback(only_get)),
     route("/inbox/{user}", &["GET", "POST", "DELETE"], || {
         get(inbox::read).post(inbox::publish).delete(inbox::flush).fallback(inbox::only_these)

@@ -143,7 +143,7 @@ fn required(mut parameter: Value) -> Value {
     parameter
 }
 
-fn channel_of_key() -> Value {
+fn channel_query() -> Value {
     required(parameter("query", "channel", channel_name(), "The channel's name."))
 }
 
@@ -248,19 +248,19 @@ fn publishing() -> Vec<Operation> {
             codes: [&OF_EVENTS[..], &OF_BODIES, &[Code::TooManyChannels]].concat(),
         },
         delete("/channels/{channel}", "deleteKey", channel_path()),
-        delete("/channels", "deleteKeyOf", channel_of_key()),
+        delete("/channels", "deleteKeyOf", channel_query()),
         raw("/channels/{channel}", "publishTo", "Publishes the body to a channel.", channel_path()),
         raw("/channels", "publishToAll", "Publishes the body to the channels that the query names.", channels),
     ]
 }
 
 fn ending() -> Vec<Operation> {
-    let post = |path, id, summary, parameters: Vec<Value>, body, answer| Operation {
+    let post = |path: &'static str, id, summary, parameters: Vec<Value>, body, answer| Operation {
         path,
         method: "post",
         id,
         summary,
-        parameters: [vec![channel_path()], parameters].concat(),
+        parameters: [vec![if path.contains('{') { channel_path() } else { channel_query() }], parameters].concat(),
         body,
         answer: (JSON, reference(answer)),
         codes: [&OF_EVENTS[..], &OF_BODIES].concat(),
@@ -270,6 +270,9 @@ fn ending() -> Vec<Operation> {
         post("/channels/{channel}/end", "end", "Ends a channel.", vec![fence()], with("End"), "Receipt"),
         post("/channels/{channel}/reopen", "reopen", "Opens it again.", vec![fence()], with("Reopen"), "Receipt"),
         post("/channels/{channel}/producer", "producer", "A fence for a new producer.", vec![], vec![], "Producer"),
+        post("/end", "endOf", "Ends a channel.", vec![fence()], with("End"), "Receipt"),
+        post("/reopen", "reopenOf", "Opens it again.", vec![fence()], with("Reopen"), "Receipt"),
+        post("/producer", "producerOf", "A fence for a new producer.", vec![], vec![], "Producer"),
     ]
 }
 
@@ -330,7 +333,7 @@ fn reading() -> Vec<Operation> {
             of_values(channel_path()),
             keys(),
         )),
-        of_keys(get("/keys", "keysOf", "Values of a state channel.", of_values(channel_of_key()), keys())),
+        of_keys(get("/keys", "keysOf", "Values of a state channel.", of_values(channel_query()), keys())),
         of_history(get("/channels/{channel}/history", "history", "A page of history.", by_path, reference("Page"))),
         of_history(get("/history", "historyOf", "A page of history.", by_query, reference("Page"))),
     ]

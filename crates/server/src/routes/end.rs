@@ -1,16 +1,17 @@
 //! `POST /channels/{channel}/end`: ends a channel, for good or until `POST /channels/{channel}/reopen`. The end is an event
-//! of the channel, so the answer is a receipt.
+//! of the channel, so the answer is a receipt. `POST /end?channel=…` and `POST /reopen?channel=…` are the same for names that
+//! proxies would mangle in a path.
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
-use fanfare_hub::{Draft, EndReason, Publisher};
+use fanfare_hub::{ChannelName, Draft, EndReason, Publisher};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::publish_raw::{Answer, append_one, fence, refused_draft};
 use crate::body;
-use crate::channel_arg::ChannelPath;
+use crate::channel_arg::{ChannelPath, only_channel};
 use crate::door::Door;
 use crate::error::ApiError;
 use crate::limits::RAW_BODY_BYTES_MAX;
@@ -34,37 +35,77 @@ struct Reopen {
     fence: Option<u64>,
 }
 
-/// Ends a channel.
-pub(crate) async fn end(
+/// Ends the channel in the path.
+pub(crate) async fn end_by_path(
     State(door): State<Door>,
     ChannelPath(channel): ChannelPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["fence"])?;
-    body::expect_json(&body::essence(&headers))?;
-    let body = body::read(&door, &headers, body, RAW_BODY_BYTES_MAX).await?;
+    end(&door, channel, &Query::parse(query.as_deref(), &["fence"])?, &headers, body).await
+}
+
+/// Ends the channel in the query.
+pub(crate) async fn end_by_query(
+    State(door): State<Door>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer, ApiError> {
+    let query = Query::parse(query.as_deref(), &["channel", "fence"])?;
+    end(&door, only_channel(&query)?, &query, &headers, body).await
+}
+
+async fn end(
+    door: &Door,
+    channel: ChannelName,
+    query: &Query,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Answer, ApiError> {
+    body::expect_json(&body::essence(headers))?;
+    let body = body::read(door, headers, body, RAW_BODY_BYTES_MAX).await?;
     let end: End<'_> = if body.trim_ascii().is_empty() { End::default() } else { body::json(&body)? };
     let reason = end.reason.unwrap_or(EndReason::Done);
     let draft = Draft::ending(&channel, reason, end.data, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(&door, fenced(draft, &query, end.fence)?).await
+    append_one(door, fenced(draft, query, end.fence)?).await
 }
 
-/// Opens a channel again.
-pub(crate) async fn reopen(
+/// Opens the channel in the path again.
+pub(crate) async fn reopen_by_path(
     State(door): State<Door>,
     ChannelPath(channel): ChannelPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["fence"])?;
-    body::expect_json(&body::essence(&headers))?;
-    let body = body::read(&door, &headers, body, RAW_BODY_BYTES_MAX).await?;
+    reopen(&door, channel, &Query::parse(query.as_deref(), &["fence"])?, &headers, body).await
+}
+
+/// Opens the channel in the query again.
+pub(crate) async fn reopen_by_query(
+    State(door): State<Door>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer, ApiError> {
+    let query = Query::parse(query.as_deref(), &["channel", "fence"])?;
+    reopen(&door, only_channel(&query)?, &query, &headers, body).await
+}
+
+async fn reopen(
+    door: &Door,
+    channel: ChannelName,
+    query: &Query,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Answer, ApiError> {
+    body::expect_json(&body::essence(headers))?;
+    let body = body::read(door, headers, body, RAW_BODY_BYTES_MAX).await?;
     let reopen: Reopen = if body.trim_ascii().is_empty() { Reopen::default() } else { body::json(&body)? };
     let draft = Draft::reopening(&channel, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(&door, fenced(draft, &query, reopen.fence)?).await
+    append_one(door, fenced(draft, query, reopen.fence)?).await
 }
 
 /// The draft with the fence that query or body name.
@@ -121,6 +162,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_channel_is_ended_and_reopened_and_gets_fences_by_the_query_and_by_an_encoded_path() {
+        let door = TestDoor::open();
+        let code = async |path, body| door.post(path, body).await.problem().await["code"].clone();
+        let paths = ["/producer?channel=a%2F..%2Fb", "/end?channel=a/../b", "/reopen?channel=a/../b"];
+        let encoded = ["/channels/a%2F..%2Fb/producer", "/channels/a%2F..%2Fb/end", "/channels/a%2F..%2Fb/reopen"];
+        for (fence, [producer, end, reopen]) in [(1, paths), (2, encoded)] {
+            let given = door.post(producer, "").await.json().await;
+            assert_eq!(given, json!({"channel": "a/../b", "fence": fence}), "{producer}");
+            assert_eq!(code(end, "").await, "fenced", "{end}");
+            let body = format!(r#"{{"fence": {fence}}}"#);
+            assert_eq!(door.post(end, &body).await.json().await["channel"], "a/../b", "{end}");
+            let info = door.get("/channels?channel=a/../b").await.json().await;
+            assert_eq!(info["ended"]["reason"], "done", "{end}");
+            assert_eq!(door.post(reopen, &body).await.json().await["duplicate"], false, "{reopen}");
+        }
+    }
+
+    #[tokio::test]
     async fn an_ended_channel_refuses_items_atomic_batches_and_events_of_several_channels() {
         let door = TestDoor::open();
         let key = [("idempotency-key", "k")];
@@ -152,6 +211,9 @@ mod tests {
             ("/channels/a/end?fence=1", r#"{"fence": 2}"#, "malformed", "differ"),
             ("/channels/a/reopen", r#"{"reason": "done"}"#, "malformed", "`reason`"),
             ("/channels/@everyone/end", "", "reserved_channel", "@everyone"),
+            ("/end", "", "malformed", "`channel`"),
+            ("/reopen?channel=a&channel=b", "", "malformed", "`channel`"),
+            ("/channels/a/end?channel=a", "", "malformed", "`channel`"),
         ] {
             let problem = door.post(path, body).await.problem().await;
             assert_eq!(problem["code"], code, "{path} {body}: {problem}");

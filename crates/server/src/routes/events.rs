@@ -68,9 +68,6 @@ async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (subscribe, errors) = asked(query.as_deref(), &headers)?;
-    if let Some(answer) = over(&door, &subscribe).await? {
-        return Ok(answer);
-    }
     open(&door, subscribe, errors, client, handover).await
 }
 
@@ -106,7 +103,7 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
 /// The answer for a listener that has everything already: all that it follows has ended. A bare `EventSource` that was told
 /// so on its stream comes back all the same; 204 keeps it from doing that again (WHATWG HTML, section 9.2.3: an answer
 /// whose status is not 200 fails the connection, and a failed one is not reestablished).
-pub(crate) async fn over(door: &Door, subscribe: &Subscribe) -> Result<Option<Response>, ApiError> {
+async fn over(door: &Door, subscribe: &Subscribe) -> Result<Option<Response>, ApiError> {
     if !door.hub().may_be_over(subscribe) {
         return Ok(None);
     }
@@ -117,7 +114,7 @@ pub(crate) async fn over(door: &Door, subscribe: &Subscribe) -> Result<Option<Re
 }
 
 /// Opens a stream, or says why there is none. Where the connection's socket can be had, the stream gets it, and the answer
-/// is its head alone.
+/// is its head alone. Every answer counts against how often the client may ask, also that there is nothing to come.
 pub(crate) async fn open(
     door: &Door,
     subscribe: Subscribe,
@@ -125,22 +122,31 @@ pub(crate) async fn open(
     client: Client,
     handover: Option<Extension<Handover>>,
 ) -> Result<Response, ApiError> {
+    if let Err(standing) = door.admission().connect(client) {
+        let retry = standing.wait + jittered(LIMIT_RETRY);
+        return refuse(door, (too_often(&standing), ByeReason::Limit, retry), errors);
+    }
+    if let Some(answer) = over(door, &subscribe).await? {
+        return Ok(answer);
+    }
     if subscribe.stream.is_some_and(|id| door.hub().has_ended(id)) {
         // The one status that tells an `EventSource` not to come back (WHATWG HTML, section 9.2.3).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let (refusal, reason, retry) = match reserve(door, subscribe, client).await? {
-        Ok(reservation) => {
-            return Ok(event_stream(match handover {
-                None => Body::new(StreamBody(reservation.into_stream())),
-                Some(Extension(handover)) => {
-                    handover.reserve(reservation);
-                    Body::empty()
-                }
-            }));
-        }
-        Err(refused) => refused,
-    };
+    match reserve(door, subscribe, client).await? {
+        Ok(reservation) => Ok(event_stream(match handover {
+            None => Body::new(StreamBody(reservation.into_stream())),
+            Some(Extension(handover)) => {
+                handover.reserve(reservation);
+                Body::empty()
+            }
+        })),
+        Err(refusal) => refuse(door, refusal, errors),
+    }
+}
+
+/// Says why there is no stream for now.
+fn refuse(door: &Door, (refusal, reason, retry): Refusal, errors: ErrorStyle) -> Result<Response, ApiError> {
     match errors {
         ErrorStyle::Stream => {
             // Not an error to the client, but it counts as a refusal.
@@ -156,10 +162,6 @@ type Refusal = (ApiError, ByeReason, Duration);
 
 /// A place for a stream, if the client and the hub have room; an error where asking again doesn't help.
 async fn reserve(door: &Door, subscribe: Subscribe, client: Client) -> Result<Result<Reservation, Refusal>, ApiError> {
-    if let Err(standing) = door.admission().connect(client) {
-        let retry = standing.wait + jittered(LIMIT_RETRY);
-        return Ok(Err((too_often(&standing), ByeReason::Limit, retry)));
-    }
     let slot = match door.admission().slot(client) {
         Ok(slot) => slot,
         Err(most) => {

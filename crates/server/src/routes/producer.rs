@@ -1,23 +1,34 @@
 //! `POST /channels/{channel}/producer`: a fence for a new producer. Who publishes with an older one, or with none, is refused
 //! from then on: a producer that was taken for dead and comes back can't mix its events with its successor's.
+//! `POST /producer?channel=…` is the same.
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use fanfare_hub::Producer;
+use fanfare_hub::{ChannelName, Producer};
 
 use super::publish_raw::refused_publish;
-use crate::channel_arg::ChannelPath;
+use crate::channel_arg::{ChannelPath, only_channel};
 use crate::door::Door;
 use crate::error::ApiError;
 use crate::query::Query;
 
-/// The endpoint.
-pub(crate) async fn producer(
+/// The endpoint, with the channel in the path.
+pub(crate) async fn by_path(
     State(door): State<Door>,
     ChannelPath(channel): ChannelPath,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Producer>, ApiError> {
     Query::parse(query.as_deref(), &[])?;
+    producer(&door, channel).await
+}
+
+/// The endpoint, with the channel in the query.
+pub(crate) async fn by_query(State(door): State<Door>, RawQuery(query): RawQuery) -> Result<Json<Producer>, ApiError> {
+    let query = Query::parse(query.as_deref(), &["channel"])?;
+    producer(&door, only_channel(&query)?).await
+}
+
+async fn producer(door: &Door, channel: ChannelName) -> Result<Json<Producer>, ApiError> {
     door.hub().producer(channel).await.map(Json).map_err(refused_publish)
 }
 

@@ -9,7 +9,7 @@ use axum::response::Response;
 use fanfare_hub::{Follows, Subscribe};
 
 use super::audience::user;
-use super::events::{MAIN, last_event_id, open, over};
+use super::events::{MAIN, last_event_id, open};
 use super::inbox::follow_inbox;
 use super::names::{ChannelSince, NameOr, PatternSince, since};
 use super::style::{ErrorStyle, StreamStyle};
@@ -60,9 +60,6 @@ pub(crate) async fn subscribe(
     body::expect_json(&body::essence(&headers))?;
     let body = body::read(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
     let (subscribe, errors) = asked(&body, &headers)?;
-    if let Some(answer) = over(&door, &subscribe).await? {
-        return Ok(answer);
-    }
     open(&door, subscribe, errors, client, handover).await
 }
 

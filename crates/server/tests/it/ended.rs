@@ -62,6 +62,40 @@ fn whoever_comes_late_gets_the_whole_story_or_at_least_the_end() {
 }
 
 #[test]
+fn a_state_channel_ends_with_its_last_values_for_late_comers() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    let mut live = hub.listen("channel=a&since=start");
+    live.named("fanfare.hello");
+    for (key, data) in [("x", "1"), ("y", "2"), ("x", "3"), ("z", "4")] {
+        assert_eq!(hub.post(&format!("/channels/a?key={key}"), data).status, 200);
+    }
+    assert_eq!(hub.request("DELETE", "/channels/a?key=y", &[], b"").status, 200);
+    assert_eq!(hub.post("/channels/a/end", "").status, 200);
+    let (end, bye) = (heard("fanfare.end", END), heard("fanfare.bye", BYE));
+    let message = |data| heard("message", data);
+    let told = rest(&mut live);
+    assert_eq!(told[told.len() - 3].0, "fanfare.delete");
+    assert_eq!(told[told.len() - 2..], [end.clone(), bye.clone()]);
+    for query in ["channel=a", "channel=a&since=start"] {
+        let mut late = hub.listen(query);
+        let told = rest(&mut late);
+        let values: Vec<_> = told.iter().filter(|(event, _)| event != "fanfare.delete").cloned().collect();
+        assert_eq!(values, [message("3"), message("4"), end.clone(), bye.clone()], "{query}");
+        let headers = [("Last-Event-ID", late.last_event_id())];
+        assert_eq!(hub.request("GET", &format!("/events?{query}"), &headers, b"").status, 204, "{query}");
+    }
+    assert_eq!(hub.post("/channels/a?key=x", "5").status, 409);
+    assert_eq!(hub.request("DELETE", "/channels/a?key=x", &[], b"").status, 409, "a deletion is an event, too");
+    let values = hub.get("/channels/a/keys").json();
+    assert_eq!(values["values"].as_array().unwrap().len(), 2, "{values}");
+    // Reopened, it is a state channel still.
+    assert_eq!(hub.post("/channels/a/reopen", "").status, 200);
+    assert_eq!(hub.post("/channels/a", "no key").status, 409);
+    assert_eq!(hub.post("/channels/a?key=x", "6").status, 200);
+}
+
+#[test]
 fn a_stream_lasts_as_long_as_one_of_its_channels_and_patterns_last_for_ever() {
     let folder = folder();
     let hub = Hub::start(folder.path());
