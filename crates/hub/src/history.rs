@@ -455,23 +455,32 @@ impl PageBuilder<'_> {
     }
 
     fn finish(mut self, covered: Position) -> Result<Run, StoreError> {
-        let History { lineages, tiers, .. } = self.history;
-        // A key may have been deleted after its value was read here and before its lineage was known. Then it is gone.
-        if lineages.deletions() != self.deletions {
-            let mut kept = Vec::with_capacity(self.entries.len());
-            for entry in self.entries {
-                let store = Tier::of(entry.durability).map(|tier| tiers.store(tier));
-                let is_there = |store: &dyn Store| match store.get(Table::Log, &entry.position.to_key()) {
-                    Ok(value) => Ok(value.is_some()),
-                    Err(error) if error.is_damage() => Ok(false),
-                    Err(error) => Err(error),
-                };
-                if entry.record.key.is_none() || store.map_or(Ok(true), is_there)? {
-                    kept.push(entry);
-                }
-            }
-            self.entries = kept;
-        }
+        // Those that only have a later value are left out with them: that one lies above what was to be read.
+        self.take_gone()?;
         Ok(Run { entries: self.entries, covered, damaged: self.damaged })
+    }
+
+    /// Takes values out that are there no more. A key may have been deleted after its value was read here and before its
+    /// lineage was known; what is deleted later shows by that. To be read in their place is what comes after this.
+    fn take_gone(&mut self) -> Result<Vec<Arc<Entry>>, StoreError> {
+        let History { lineages, tiers, .. } = self.history;
+        let deletions = lineages.deletions();
+        let mut gone = Vec::new();
+        if std::mem::replace(&mut self.deletions, deletions) == deletions {
+            return Ok(gone);
+        }
+        let mut kept = Vec::with_capacity(self.entries.len());
+        for entry in std::mem::take(&mut self.entries) {
+            let store = Tier::of(entry.durability).map(|tier| tiers.store(tier));
+            let is_there = |store: &dyn Store| match store.get(Table::Log, &entry.position.to_key()) {
+                Ok(value) => Ok(value.is_some()),
+                Err(error) if error.is_damage() => Ok(false),
+                Err(error) => Err(error),
+            };
+            let is_kept = entry.record.key.is_none() || store.map_or(Ok(true), is_there)?;
+            if is_kept { kept.push(entry) } else { gone.push(entry) }
+        }
+        self.entries = kept;
+        Ok(gone)
     }
 }

@@ -169,6 +169,10 @@ pub const HISTORY_EVENTS_MAX: usize = 1_000;
 /// Bytes of data after which an answer of the history endpoint takes up no further page of the store (4 MiB).
 pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How often a key is looked up whose value is superseded each time before its record is read. A commit takes longer than
+/// a look, so hardly ever more than once; a hundred only bounds it.
+pub(crate) const VALUE_READS_MAX: usize = 100;
+
 /// Longest flush interval of a rule: what a page shows may be that old without anybody noticing, and what is gathered
 /// meanwhile is held in memory.
 pub const FLUSH_MAX: Duration = Duration::from_secs(10);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::{History, Known, index_range};
+use super::{History, Known, PageBuilder, index_range};
 use crate::channel::ChannelName;
 use crate::directory::{IndexEntry, Kind, position_of_key};
 use crate::entry::Entry;
 use crate::keys::{Held, KeyRow};
-use crate::limits::HISTORY_BYTES_MAX;
+use crate::limits::{HISTORY_BYTES_MAX, VALUE_READS_MAX};
 use crate::position::Position;
 use crate::store::{Order, StoreError, Table, keys_with_prefix};
 use crate::tier::Tier;
@@ -108,20 +108,59 @@ impl History {
             }
         }
         let mut page = self.page();
-        let (mut last, mut looked_at) = (None, 0);
+        let (mut missed, mut last, mut looked_at, mut next) = (Vec::new(), None, 0, None);
         for (key, (row, tier)) in rows {
             if looked_at == limit || page.bytes >= HISTORY_BYTES_MAX {
-                return Ok((page.finish(row.position)?.entries, last));
+                next = last;
+                break;
             }
-            page.push(row.position, tier)?;
+            if !page.push_value(row.position, tier)? {
+                missed.push((key.clone(), row.position));
+            }
             looked_at += 1;
             last = Some(key);
         }
-        Ok((page.finish(Position::LAST)?.entries, None))
+        Ok((self.values_of_page(page, known, missed)?, next))
     }
 
     /// The value of one key.
     pub(crate) fn value(&self, known: Known, key: &str) -> Result<Option<Arc<Entry>>, StoreError> {
+        let Some((row, tier)) = self.row_of_value(known, key)? else { return Ok(None) };
+        let mut page = self.page();
+        let missed = if page.push_value(row.position, tier)? { None } else { Some((key.to_owned(), row.position)) };
+        Ok(self.values_of_page(page, known, missed.into_iter().collect())?.pop())
+    }
+
+    /// The values of a page in the order of their keys. Where the record of a key had gone when it was looked for, here
+    /// `missed` with its position, the key has another value by now, or none; that is looked up again.
+    fn values_of_page(
+        &self,
+        mut page: PageBuilder<'_>,
+        known: Known,
+        mut missed: Vec<(String, Position)>,
+    ) -> Result<Vec<Arc<Entry>>, StoreError> {
+        for _ in 0..VALUE_READS_MAX {
+            let gone = page.take_gone()?;
+            missed.extend(gone.into_iter().filter_map(|entry| Some((entry.record.key.clone()?, entry.position))));
+            if missed.is_empty() {
+                break;
+            }
+            for (key, before) in std::mem::take(&mut missed) {
+                // The same row again: its record has expired, or is damaged.
+                if let Some((row, tier)) = self.row_of_value(known, &key)?.filter(|(row, _)| row.position != before)
+                    && !page.push_value(row.position, tier)?
+                {
+                    missed.push((key, row.position));
+                }
+            }
+        }
+        let mut entries = page.finish(Position::LAST)?.entries;
+        entries.sort_by(|a, b| a.record.key.cmp(&b.record.key));
+        Ok(entries)
+    }
+
+    /// Where the value of a key is, if it has one.
+    fn row_of_value(&self, known: Known, key: &str) -> Result<Option<(KeyRow, Tier)>, StoreError> {
         let mut found: Option<(KeyRow, Tier)> = None;
         for (tier, id) in Tier::ALL.into_iter().zip(known.ids) {
             let Some(id) = id else { continue };
@@ -131,9 +170,18 @@ impl History {
                 found = Some((row, tier));
             }
         }
-        let Some((row, tier)) = found.filter(|(row, _)| !row.is_deleted) else { return Ok(None) };
-        let mut page = self.page();
-        page.push(row.position, tier)?;
-        Ok(page.finish(row.position)?.entries.pop())
+        Ok(found.filter(|(row, _)| !row.is_deleted))
     }
 }
+
+impl PageBuilder<'_> {
+    /// Adds a value. Returns whether it was there.
+    fn push_value(&mut self, position: Position, tier: Tier) -> Result<bool, StoreError> {
+        let count = self.entries.len();
+        self.push(position, tier)?;
+        Ok(self.entries.len() > count)
+    }
+}
+
+#[cfg(test)]
+mod tests;
