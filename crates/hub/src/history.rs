@@ -1,6 +1,6 @@
 //! What is kept of the log, read in pages: for streams that are behind the window, and for whoever asks over HTTP.
 //!
-//! Reading takes no lock and no snapshot. Retention moves a floor first and removes below it later; here events are read
+//! Reading takes no snapshot, and no lock but a short one for each value of a key (see `lineage`). Retention moves a floor first and removes below it later; here events are read
 //! first and floors afterwards. What was removed under our eyes therefore always lies below a floor that we see.
 
 use std::collections::{BinaryHeap, HashMap};
