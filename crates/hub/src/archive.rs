@@ -11,6 +11,7 @@ use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::directory::{ChannelRow, position_of_key};
 use crate::epoch::{Epoch, read as read_epochs};
+use crate::keys::NamedIn;
 use crate::position::Position;
 use crate::record::Record;
 use crate::store::fjall::FjallStore;
@@ -124,7 +125,7 @@ impl Archive {
     ) -> Result<u64, E> {
         let tiers = self.tiers.clone();
         let mut scan = tiers.scan(Tier::Durable, Table::Log, keys_with_prefix(b""), Order::Ascending);
-        let mut damaged = 0;
+        let (mut damaged, mut named) = (0, NamedIn::new(&*tiers.durable));
         for pair in scan.by_ref() {
             let (key, value) = pair?;
             let Some(position) = position_of_key(&key) else { continue };
@@ -136,6 +137,16 @@ impl Archive {
                     continue;
                 }
             };
+            match named.has(&record, position) {
+                Ok(true) => {}
+                // It was removed.
+                Ok(false) => continue,
+                Err(error) if error.is_damage() => {
+                    damaged += 1;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
             let mut channels = Vec::with_capacity(record.channels.len());
             for name in &record.channels {
                 // Values of keys are good as long as they are there.

@@ -19,7 +19,7 @@ use crate::entry::Entry;
 use crate::epoch::Epochs;
 use crate::floors::Floors;
 use crate::horizon::Horizon;
-use crate::keys::HasKeys;
+use crate::keys::{HasKeys, NamedIn};
 use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RECORDS_SCANNED_MAX};
 use crate::lineage::Lineages;
 use crate::pattern::Pattern;
@@ -213,7 +213,7 @@ impl History {
     }
 
     /// Events above `from` up to `upto` that `wanted` picks, in order; as many as fit a page or as are found in a page's
-    /// share of reading.
+    /// share of reading. Values of keys that were removed and came back are none.
     pub(crate) fn scan(
         &self,
         from: Position,
@@ -225,6 +225,7 @@ impl History {
         let mut durable = self.tiers.scan(Tier::Durable, Table::Log, range(), Order::Ascending);
         let mut memory = self.tiers.scan(Tier::Memory, Table::Log, range(), Order::Ascending);
         let (mut next_durable, mut next_memory) = (next_record(&mut durable)?, next_record(&mut memory)?);
+        let mut named = Tier::ALL.map(|tier| NamedIn::new(self.tiers.store(tier)));
         let mut last = from;
         for _ in 0..PAGE_RECORDS_SCANNED_MAX {
             if page.is_full() {
@@ -244,7 +245,9 @@ impl History {
                 (std::mem::replace(&mut next_durable, next_record(&mut durable)?), Tier::Durable)
             };
             if let Some((position, value)) = taken {
-                if !page.push_if(position, tier, &value, |record| wanted(record, position)) {
+                let named = tier.of_pair(&mut named);
+                let is_good = |record: &Record| Ok(wanted(record, position) && named.has(record, position)?);
+                if !page.push_if(position, tier, &value, is_good)? {
                     page.damaged.push(Unread { source: None, from: position.before(), to: position });
                 }
                 last = position;
@@ -423,7 +426,7 @@ impl PageBuilder<'_> {
     fn push(&mut self, position: Position, tier: Tier) -> Result<bool, StoreError> {
         let tiers = &self.history.tiers;
         match tiers.store(tier).get(Table::Log, &position.to_key()) {
-            Ok(Some(value)) => Ok(self.push_if(position, tier, &value, |_| true)),
+            Ok(Some(value)) => self.push_if(position, tier, &value, |_| Ok(true)),
             Ok(None) => Ok(true),
             Err(error) if error.is_damage() => {
                 tiers.damage.found(Table::Log, &position.to_key(), &error);
@@ -434,16 +437,29 @@ impl PageBuilder<'_> {
     }
 
     /// Adds an event if it is wanted. Returns whether it could be read.
-    fn push_if(&mut self, position: Position, tier: Tier, value: &Bytes, wanted: impl FnOnce(&Record) -> bool) -> bool {
+    fn push_if(
+        &mut self,
+        position: Position,
+        tier: Tier,
+        value: &Bytes,
+        wanted: impl FnOnce(&Record) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
         let record = match Record::decode(value, position) {
             Ok(record) => record,
             Err(error) => {
                 self.history.tiers.damage.found(Table::Log, &position.to_key(), &error);
-                return false;
+                return Ok(false);
             }
         };
-        if record.is_expired(self.now_ms) || !wanted(&record) {
-            return true;
+        if record.is_expired(self.now_ms) {
+            return Ok(true);
+        }
+        match wanted(&record) {
+            Ok(true) => {}
+            Ok(false) => return Ok(true),
+            // Nobody can tell whether it is good.
+            Err(error) if error.is_damage() => return Ok(false),
+            Err(error) => return Err(error),
         }
         self.bytes += record.weight();
         let random = self.history.epochs.random_of(position.ordinal());
@@ -451,7 +467,7 @@ impl PageBuilder<'_> {
         let lineage = name.zip(record.key.as_ref()).map(|(name, key)| self.history.lineages.of(name, key));
         let entry = Entry::new(position, random, tier.durability(), record);
         self.entries.push(Arc::new(entry.with_lineage(lineage, false)));
-        true
+        Ok(true)
     }
 
     fn finish(mut self, covered: Position) -> Result<Run, StoreError> {

@@ -1,11 +1,15 @@
 //! Rows of the table `keys`: where the value of each key is, and how much its channel holds.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use crate::channel::ChannelName;
 use crate::damage::{Damage, Readable};
+use crate::directory::{ChannelRow, index_key};
 use crate::position::Position;
+use crate::record::Record;
 use crate::store::{Batch, Order, Store, StoreError, Table, keys_with_prefix};
 use crate::varint;
 
@@ -61,6 +65,54 @@ impl KeyRow {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Whether a record that the log shows is what its key has. Where files of the log are dropped or mended, the mark that
+/// removed a value may go before the value does, which then is back in the log, but nowhere else.
+///
+/// # Errors
+///
+/// When the store failed; that it is damaged, where nobody can tell.
+pub(crate) fn is_named(store: &dyn Store, channel: u64, key: &str, position: Position) -> Result<bool, StoreError> {
+    let row = match store.get(Table::Keys, &KeyRow::key(channel, key)) {
+        Err(error) if !error.is_damage() => return Err(error),
+        row => row.ok().flatten().and_then(|row| KeyRow::decode(&row)),
+    };
+    match row {
+        Some(row) => Ok(row.position == position),
+        // What a table that is damaged doesn't say, the channel's index does.
+        None => Ok(store.get(Table::ByChannel, &index_key(channel, position))?.is_some()),
+    }
+}
+
+/// Tells, for whoever reads the log of one store itself, which of its values of keys are good.
+pub(crate) struct NamedIn<'a> {
+    store: &'a dyn Store,
+    /// The numbers of the channels that were met; none where the store knows no such channel.
+    ids: HashMap<ChannelName, Option<u64>>,
+}
+
+impl<'a> NamedIn<'a> {
+    pub(crate) fn new(store: &'a dyn Store) -> Self {
+        Self { store, ids: HashMap::new() }
+    }
+
+    /// Whether a record has no key, or is what its key has.
+    ///
+    /// # Errors
+    ///
+    /// As [`is_named`].
+    pub(crate) fn has(&mut self, record: &Record, position: Position) -> Result<bool, StoreError> {
+        let (Some(name), Some(key)) = (record.channels.first(), record.key.as_deref()) else { return Ok(true) };
+        let id = if let Some(id) = self.ids.get(name) {
+            *id
+        } else {
+            let id = ChannelRow::read(self.store, name)?.map(|row| row.id);
+            self.ids.insert(name.clone(), id);
+            id
+        };
+        id.map_or(Ok(false), |id| is_named(self.store, id, key, position))
     }
 }
 

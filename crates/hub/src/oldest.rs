@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use crate::channel::ChannelName;
 use crate::directory::{Kind, position_of_key};
+use crate::keys;
 use crate::pace::Pace;
 use crate::position::Position;
 use crate::record::Record;
@@ -23,8 +24,18 @@ pub(crate) struct Oldest {
     wanted: u64,
     /// Everything up to here is removed or about to be, but for values of keys.
     upto: Position,
-    /// The first value of a key on the way, which stays.
+    /// No value of a key that stays lies below this, of those on the way; none does at all where it is missing.
     first_value: Option<Position>,
+}
+
+/// What is to become of a record among the oldest.
+enum Standing {
+    /// It is an event.
+    Event,
+    /// It is the value of a key, or a deletion. Those stay: they are no history, and their channels have limits of their own.
+    Value,
+    /// It was one, of the channel with this number, and is back though it was removed.
+    Removed(u64),
 }
 
 impl Writer {
@@ -45,11 +56,12 @@ impl Writer {
             return Ok(());
         }
         let tiers = self.tiers.clone();
+        let mut left = pace.entries();
+        self.seek_first_value(&mut left)?;
         // What was removed before lies at the table's front until it is compacted.
         let range = (Bound::Excluded(self.oldest.upto.to_key().to_vec()), Bound::Unbounded);
         let mut scan = tiers.scan(Tier::Durable, Table::Log, range, Order::Ascending);
         let mut floors: HashMap<ChannelName, Position> = HashMap::new();
-        let mut left = pace.entries();
         while self.oldest.wanted > 0 && left > 0 {
             let Some((key, value)) = scan.next().transpose()? else {
                 // Nothing is left but what comes later.
@@ -65,10 +77,18 @@ impl Writer {
                 left -= 1;
                 continue;
             };
-            if self.is_value(&record)? {
-                self.oldest.first_value.get_or_insert(position);
-                left -= 1;
-                continue;
+            match self.standing(&record, position)? {
+                Standing::Event => {}
+                Standing::Value => {
+                    self.oldest.first_value.get_or_insert(position);
+                    left -= 1;
+                    continue;
+                }
+                Standing::Removed(id) => {
+                    self.retention.doom_removed(id, position, value.len() as u64);
+                    left -= 1;
+                    continue;
+                }
             }
             let (bytes, shared) = (value.len() as u64, record.channels.len() > 1);
             left = left.saturating_sub(record.channels.len());
@@ -101,13 +121,47 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether a record is the value of a key, or a deletion. Those stay: they are no history, and their channels have limits
-    /// of their own.
-    fn is_value(&mut self, record: &Record) -> Result<bool, StoreError> {
-        let Some(name) = record.channels.first().filter(|_| record.key.is_some()) else { return Ok(false) };
-        match self.directory.channel(name, &self.rules, &self.tiers) {
-            Err(error) if error.is_damage() => Ok(true),
-            channel => Ok(channel?.row.kind == Kind::Keys),
+    /// Looks for the first value on the way anew, as the one that was known may have gone, as far as there is time `left`.
+    fn seek_first_value(&mut self, left: &mut usize) -> Result<(), StoreError> {
+        let Some(first) = self.oldest.first_value else { return Ok(()) };
+        let tiers = self.tiers.clone();
+        let upto = self.oldest.upto.to_key().to_vec();
+        let range = (Bound::Included(first.to_key().to_vec()), Bound::Included(upto));
+        for pair in tiers.scan(Tier::Durable, Table::Log, range, Order::Ascending) {
+            let (key, value) = pair?;
+            let Some(position) = position_of_key(&key) else { continue };
+            // Where this step ends, the next one goes on.
+            self.oldest.first_value = Some(position);
+            if *left == 0 {
+                return Ok(());
+            }
+            *left -= 1;
+            if let Ok(record) = Record::decode(&value, position)
+                && matches!(self.standing(&record, position)?, Standing::Value)
+            {
+                return Ok(());
+            }
+        }
+        self.oldest.first_value = None;
+        Ok(())
+    }
+
+    fn standing(&mut self, record: &Record, position: Position) -> Result<Standing, StoreError> {
+        let (Some(name), Some(key)) = (record.channels.first(), record.key.as_deref()) else {
+            return Ok(Standing::Event);
+        };
+        let id = match self.directory.channel(name, &self.rules, &self.tiers) {
+            Ok(channel) if channel.row.kind == Kind::Keys => channel.row.id,
+            Ok(_) => return Ok(Standing::Event),
+            // What can't be told stays.
+            Err(error) if error.is_damage() => return Ok(Standing::Value),
+            Err(error) => return Err(error),
+        };
+        match keys::is_named(&*self.tiers.durable, id, key, position) {
+            Ok(true) => Ok(Standing::Value),
+            Ok(false) => Ok(Standing::Removed(id)),
+            Err(error) if error.is_damage() => Ok(Standing::Value),
+            Err(error) => Err(error),
         }
     }
 }
@@ -127,7 +181,7 @@ mod tests {
     use crate::rule::Rules;
     use crate::space::Space;
     use crate::store::memory::MemoryStore;
-    use crate::store::{Order, Store, Table, keys_with_prefix};
+    use crate::store::{Batch, Order, Persist, Store, Table, keys_with_prefix};
     use crate::writer::{Group, Writer, WriterParts};
 
     fn open(store: &Arc<MemoryStore>) -> Writer {
@@ -174,6 +228,93 @@ mod tests {
             kept = now;
         }
         assert!(kept <= 50, "what was there before is gone, {kept} are left");
+    }
+
+    fn put(writer: &mut Writer, key: &str, value: Option<&str>) -> Position {
+        let event = match value {
+            Some(value) => Event::text(value.to_owned()).keyed(key),
+            None => Event::deletion(key),
+        };
+        let draft = Draft::new(vec![ChannelName::new("state").unwrap()], event, Publisher::Hub).unwrap();
+        let outcome = writer.append(vec![Group { drafts: vec![draft], atomic: false }]);
+        outcome[0][0].clone().unwrap().position.unwrap()
+    }
+
+    /// A value was removed, and the mark that said so is lost.
+    fn bring_back(store: &MemoryStore, position: Position, removal: impl FnOnce()) {
+        let record = store.get(Table::Log, &position.to_key()).unwrap().unwrap();
+        removal();
+        assert_eq!(store.get(Table::Log, &position.to_key()).unwrap(), None);
+        let mut batch = Batch::default();
+        batch.put(Table::Log, position.to_key().to_vec(), record);
+        store.commit(batch, Persist::Now).unwrap();
+    }
+
+    /// The bodies that a reader of the log itself gets.
+    fn bodies(writer: &Writer) -> Vec<String> {
+        let run = writer.history().scan(Position::ORIGIN, Position::LAST, |_, _| true).unwrap();
+        run.entries.iter().map(|entry| String::from_utf8(entry.record.data.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_removed_value_that_is_back_in_the_log_is_given_to_nobody_and_goes_with_the_oldest() {
+        for is_deleted in [false, true] {
+            let store = Arc::new(MemoryStore::default());
+            let mut writer = open(&store);
+            let secret = put(&mut writer, "a", Some("SECRET"));
+            put(&mut writer, "b", Some("kept"));
+            publish(&mut writer, 0);
+            bring_back(&store, secret, || {
+                put(&mut writer, "a", if is_deleted { None } else { Some("new") });
+            });
+            let last = if is_deleted { "" } else { "new" };
+            assert_eq!(bodies(&writer), ["kept", "x", last]);
+            // Values stay, but it is none.
+            writer.want_oldest(u64::MAX);
+            while writer.sweep() || writer.has_removals() {}
+            assert_eq!(store.get(Table::Log, &secret.to_key()).unwrap(), None);
+            assert_eq!(bodies(&writer), ["kept", last]);
+            assert_eq!(writer.history().row(&ChannelName::new("state").unwrap()).unwrap().row.floor, Position::ORIGIN);
+        }
+    }
+
+    #[test]
+    fn where_the_index_is_all_that_is_left_of_keys_it_says_which_values_are_good() {
+        let store = Arc::new(MemoryStore::default());
+        let mut writer = open(&store);
+        let secret = put(&mut writer, "a", Some("SECRET"));
+        bring_back(&store, secret, || {
+            put(&mut writer, "a", Some("new"));
+        });
+        let mut batch = Batch::default();
+        for pair in store.scan(Table::Keys, keys_with_prefix(b""), Order::Ascending) {
+            batch.remove(Table::Keys, pair.unwrap().0);
+        }
+        store.commit(batch, Persist::Now).unwrap();
+        assert_eq!(bodies(&writer), ["new"]);
+    }
+
+    #[test]
+    fn files_are_dropped_up_to_the_first_value_that_is_still_there() {
+        let store = Arc::new(MemoryStore::default());
+        let mut writer = open(&store);
+        let clear = |writer: &mut Writer| {
+            writer.want_oldest(u64::MAX);
+            while writer.sweep() || writer.has_removals() {}
+            writer.retention.cleared().unwrap()
+        };
+        publish(&mut writer, 0);
+        let first = put(&mut writer, "a", Some("1"));
+        (0..10).for_each(|at| publish(&mut writer, at % 3));
+        let second = put(&mut writer, "b", Some("1"));
+        (0..10).for_each(|at| publish(&mut writer, at % 3));
+        assert_eq!(clear(&mut writer), first.before());
+        assert_eq!(clear(&mut writer), first.before(), "it is still there");
+        put(&mut writer, "a", Some("2"));
+        assert_eq!(clear(&mut writer), second.before());
+        let third = put(&mut writer, "b", None);
+        assert!((second..third).contains(&clear(&mut writer)));
+        assert_eq!(bodies(&writer), ["2", ""], "the last value and the deletion");
     }
 
     proptest! {

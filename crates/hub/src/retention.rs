@@ -227,6 +227,12 @@ impl Retention {
         }
     }
 
+    /// Has a value go that was removed before and came back. Nothing has to be told of it, so it waits for no floor.
+    pub(crate) fn doom_removed(&mut self, channel: u64, position: Position, bytes: u64) {
+        self.condemned += 1;
+        self.ready.push_back(Doomed { tier: Tier::Durable, channel, position, shared: false, bytes });
+    }
+
     /// Has a channel's floor moved to where the hub's oldest events are condemned. Those on disk are known already.
     pub(crate) fn condemn_oldest(
         &mut self,
