@@ -9,19 +9,22 @@
 //! | `epochs` | those that the log has events of get a row; cursors of theirs from before are unknown |
 //! | `meta` | numbers beyond all that are in use; the highest floor and the log's head as the other tables show |
 //! | `due` | events that expire from the log; channels are all looked at once more |
-//! | `keys` | written anew from the log; of several values of a key that came back, the last stays (`restore/values.rs`) |
+//! | `keys` | written anew from the log and the index (`restore/values.rs`) |
 //! | `idempotency` | lost: the same may be published twice |
 //!
 //! Whether a channel has ended is told by its events, as far as the log has them. Fences that are lost keep nobody out any
 //! more: producers that bring one are told that it is unknown.
 //!
 //! Mending may bring removed rows back. Of the log and its indexes they lie below floors, or are expired; of other tables
-//! they are removed again in their time.
+//! they are removed again in their time. Values of keys lie below no floor: only those are good that the table `keys` names
+//! or, where that was lost, the index (`restore/evidence.rs`). The others are removed again. Where both were lost, nothing
+//! tells a removed value from the last one but the floor of its channel, below which none is taken.
 //!
 //! Nothing here is done at a start that finds no damage. Where one does, it reads the whole log once.
 
 use bytes::Bytes;
 
+use self::evidence::Evidence;
 use crate::directory::{self, position_of_key};
 use crate::ending::Endings;
 use crate::epoch::{self, Epoch};
@@ -35,11 +38,12 @@ use crate::tier::{Tier, Tiers};
 use crate::{format, review, writer};
 
 mod channels;
+mod evidence;
 mod parts;
 mod values;
 
 /// Changes that are committed together.
-const BATCH_CHANGES: usize = 4096;
+const BATCH_CHANGES: usize = if cfg!(test) { 16 } else { 4096 };
 
 /// What of the store was lost.
 pub(crate) struct Losses {
@@ -118,6 +122,7 @@ pub(crate) fn restore(tiers: &Tiers, random: &mut dyn FnMut() -> u32) -> Result<
         format::restore(store, &mut changes.batch)?;
         Endings::restore(&mut changes.batch);
     }
+    let evidence = Evidence::of(tiers, &losses)?;
     let last = last_of(tiers)?;
     let end = restore_epochs(tiers, last, random, &mut changes)?;
     let mut highest = Floors::open(store)?.highest();
@@ -131,7 +136,7 @@ pub(crate) fn restore(tiers: &Tiers, random: &mut dyn FnMut() -> u32) -> Result<
         writer::put_head(writer::head(store)?.max(given), &mut changes.batch);
     }
     let rows = match losses.log_from() {
-        Some(from) => channels::restore(tiers, &losses, from, highest, &mut changes)?,
+        Some(from) => channels::restore(tiers, &losses, &evidence, (from, highest), &mut changes)?,
         None => channels::read(tiers)?,
     };
     // Without `meta` nobody knows which rows were forgotten, being older than cursors.
@@ -147,7 +152,7 @@ pub(crate) fn restore(tiers: &Tiers, random: &mut dyn FnMut() -> u32) -> Result<
     // Every channel is looked at once more.
     review::forget(&mut changes.batch);
     parts::restore(tiers, &losses, &rows, end, &mut changes)?;
-    values::restore(tiers, &losses, &rows, &mut changes)?;
+    values::restore(tiers, &losses, &rows, &evidence, &mut changes)?;
     store.commit(changes.batch, Persist::Now)?;
     store.settle()
 }
@@ -205,3 +210,6 @@ fn put_next_id(used: u64, losses: &Losses, changes: &mut Changes<'_>) -> Result<
     let leap = if losses.rows.is_empty() { 0 } else { LEAP };
     Ok(next.saturating_add(leap))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+use super::evidence::Evidence;
 use super::{Changes, Losses, put_next_id};
 use crate::channel::ChannelName;
 use crate::directory::{self, ChannelRow, IndexEntry, Kind, index_key, position_of_key};
@@ -55,15 +56,15 @@ pub(super) fn read(tiers: &Tiers) -> Result<Rows, StoreError> {
 pub(super) fn restore(
     tiers: &Tiers,
     losses: &Losses,
-    from: Position,
-    highest: Position,
+    evidence: &Evidence<'_>,
+    (from, highest): (Position, Position),
     changes: &mut Changes<'_>,
 ) -> Result<Rows, StoreError> {
     let rows = read(tiers)?;
     let used = remove_unknown(tiers, &rows, changes)?;
     let seen = |(name, row)| (name, Seen { row, is_new: false, next: None });
     let next_id = put_next_id(used, losses, changes)?;
-    let mut pass = Pass { tiers, losses, highest, next_id, channels: rows.into_iter().map(seen).collect() };
+    let mut pass = Pass { tiers, losses, evidence, highest, next_id, channels: rows.into_iter().map(seen).collect() };
     let range = (Bound::Excluded(from.to_key().to_vec()), Bound::Unbounded);
     for pair in tiers.scan(Tier::Durable, Table::Log, range, Order::Ascending) {
         let (key, value) = pair?;
@@ -105,6 +106,7 @@ fn remove_unknown(tiers: &Tiers, rows: &Rows, changes: &mut Changes<'_>) -> Resu
 struct Pass<'a> {
     tiers: &'a Tiers,
     losses: &'a Losses,
+    evidence: &'a Evidence<'a>,
     highest: Position,
     next_id: u64,
     channels: HashMap<ChannelName, Seen>,
@@ -119,6 +121,11 @@ impl Pass<'_> {
         bytes: u64,
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
+        let row = record.channels.first().and_then(|name| self.channels.get(name)).map(|seen| &seen.row);
+        if record.key.is_some() && !self.evidence.is_good(position, row)? {
+            // It was removed, and is again with the values.
+            return Ok(());
+        }
         if let Some(at_ms) = record.expires_ms {
             Due::Event(position).put(at_ms, &mut changes.batch);
         }
