@@ -45,7 +45,29 @@ pub enum PatternError {
     Draft(#[from] DraftError),
 }
 
+/// The channels of a pattern that open streams followed by name when it was asked.
+#[derive(Clone, Debug)]
+pub struct PatternChannels {
+    pattern: Pattern,
+    /// In the order of their names.
+    channels: Vec<ChannelName>,
+}
+
 impl Hub {
+    /// Looks for the channels of a pattern that open streams follow by name at this moment. All names that are followed are
+    /// looked at, some tens of nanoseconds each, so whoever has several events for a pattern asks once.
+    ///
+    /// # Errors
+    ///
+    /// When the pattern begins with `@` or matches too many.
+    pub fn channels_of(&self, pattern: &Pattern) -> Result<PatternChannels, PatternError> {
+        if pattern.as_str().starts_with('@') {
+            return Err(PatternError::Reserved(pattern.clone()));
+        }
+        let channels = self.names_of(pattern).ok_or_else(|| PatternError::TooMany(pattern.clone()))?;
+        Ok(PatternChannels { pattern: pattern.clone(), channels: channels.into_iter().collect() })
+    }
+
     /// Checks an event for the channels of a pattern that open streams follow by name at this moment. There may be none: then
     /// nothing will be published, and the receipt says so.
     ///
@@ -53,20 +75,11 @@ impl Hub {
     ///
     /// When the pattern begins with `@` or matches too many, or the event is not as it must be.
     pub fn to_pattern(&self, pattern: &Pattern, event: Event, publisher: Publisher) -> Result<Draft, PatternError> {
-        if pattern.as_str().starts_with('@') {
-            return Err(PatternError::Reserved(pattern.clone()));
-        }
-        if event.key.is_some() {
-            return Err(DraftError::KeyOfTo.into());
-        }
-        let channels = self.followed(pattern).ok_or_else(|| PatternError::TooMany(pattern.clone()))?;
-        let draft = Draft::of(channels.into_iter().collect(), event, publisher)?;
-        Ok(Draft { pattern: Some(pattern.clone()), ..draft })
+        Ok(Draft::to_channels_of(&self.channels_of(pattern)?, event, publisher)?)
     }
 
-    /// The channels of a pattern that open streams follow by name, in the order of their names; `None` where they are too
-    /// many. Looks at every name that is followed, some tens of nanoseconds each.
-    fn followed(&self, pattern: &Pattern) -> Option<BTreeSet<ChannelName>> {
+    /// The channels of a pattern that open streams follow by name; `None` where they are too many.
+    fn names_of(&self, pattern: &Pattern) -> Option<BTreeSet<ChannelName>> {
         let mut channels = BTreeSet::new();
         for shard in &self.0.shards {
             let index = shard.index.read().unwrap_or_else(PoisonError::into_inner);
@@ -92,6 +105,20 @@ impl Draft {
             return Err(DraftError::KeyOfTo);
         }
         Self::of(vec![everyone().clone()], event, publisher)
+    }
+
+    /// Checks an event for the channels of a pattern, as they were found. There may be none: then nothing will be published,
+    /// and the receipt says so.
+    ///
+    /// # Errors
+    ///
+    /// When the name, the data or an option is not as it must be; the error names it.
+    pub fn to_channels_of(met: &PatternChannels, event: Event, publisher: Publisher) -> Result<Self, DraftError> {
+        if event.key.is_some() {
+            return Err(DraftError::KeyOfTo);
+        }
+        let draft = Self::of(met.channels.clone(), event, publisher)?;
+        Ok(Self { pattern: Some(met.pattern.clone()), ..draft })
     }
 }
 

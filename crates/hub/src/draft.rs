@@ -65,8 +65,8 @@ pub enum DraftError {
     #[error("`channels` is empty; an event needs at least one channel")]
     NoChannel,
     /// Too many channels were named.
-    #[error("`channels` has {0} entries; at most {EVENT_CHANNELS_MAX} are allowed")]
-    TooManyChannels(usize),
+    #[error("`channels` has {0} entries; at most {1} are allowed")]
+    TooManyChannels(usize, usize),
     /// The channel is one of the hub's own.
     #[error("`channel` {0:?} begins with `@`; those channels are the hub's own and can't be published to")]
     ReservedChannel(ChannelName),
@@ -132,12 +132,22 @@ impl Draft {
     ///
     /// When a channel, the name, the data or an option is not as it must be; the error names it.
     pub fn new(channels: Vec<ChannelName>, event: Event, publisher: Publisher) -> Result<Self, DraftError> {
+        Self::within(EVENT_CHANNELS_MAX, channels, event, publisher)
+    }
+
+    /// Checks an event for at most so many channels.
+    pub(crate) fn within(
+        channels_max: usize,
+        channels: Vec<ChannelName>,
+        event: Event,
+        publisher: Publisher,
+    ) -> Result<Self, DraftError> {
         let channels = distinct(channels);
         if channels.is_empty() {
             return Err(DraftError::NoChannel);
         }
-        if channels.len() > EVENT_CHANNELS_MAX {
-            return Err(DraftError::TooManyChannels(channels.len()));
+        if channels.len() > channels_max {
+            return Err(DraftError::TooManyChannels(channels.len(), channels_max));
         }
         if publisher != Publisher::Hub
             && let Some(reserved) = channels.iter().find(|channel| channel.is_reserved())
@@ -194,6 +204,11 @@ impl Draft {
     pub fn fenced(mut self, fence: u64) -> Self {
         self.fence = Some(fence);
         self
+    }
+
+    /// How many channels it is for; of those of a pattern, not all may take it.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
     }
 
     /// About how much memory the draft holds while it waits, in bytes.

@@ -16,6 +16,7 @@ use crate::channel_row::EndReason;
 use crate::draft::{Draft, DraftError, Publisher};
 use crate::event::{Event, JSON};
 use crate::hub::Hub;
+use crate::limits::PATTERN_CHANNELS_MAX;
 use crate::publish::{PublishError, Receipt};
 use crate::stats::bump;
 use crate::store::{Batch, Store, StoreError, Table};
@@ -130,7 +131,8 @@ impl Draft {
     ) -> Result<Self, DraftError> {
         let deed = event.name.as_deref().and_then(|name| Deed::of_event(name, &event.data));
         match deed {
-            None => Self::new(channels, event, publisher),
+            // Of an event with that many channels nobody knows any more that it had a pattern.
+            None => Self::within(PATTERN_CHANNELS_MAX, channels, event, publisher),
             Some(deed) => {
                 let name = event.name.take();
                 let mut draft = Self { deed, ..Self::new(channels, event, publisher)? };

@@ -113,7 +113,7 @@ mod writer;
 
 pub use append_error::AppendError;
 pub use archive::{Archive, Archived, Import, ImportError};
-pub use audience::{EVERYONE, PatternError};
+pub use audience::{EVERYONE, PatternChannels, PatternError};
 pub use change::{Change, ChangeError, Followed};
 pub use channel::{ChannelName, NameError};
 pub use channel_row::EndReason;

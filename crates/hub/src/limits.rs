@@ -68,6 +68,13 @@ pub const RETRY_MAX: Duration = Duration::from_mins(10);
 /// Most events in one batch. A batch is one write and one release; a larger one would hold up everybody else.
 pub const BATCH_EVENTS_MAX: usize = 1_000;
 
+/// Most channels that the events of one batch have together, so that one request never is more than so many index entries
+/// of one commit: a thousand events of ten channels each, or ten of a pattern that meets a thousand.
+pub const BATCH_CHANNELS_MAX: usize = 10_000;
+
+/// Most different patterns that one batch publishes to. For each, all names are looked at that open streams follow.
+pub const BATCH_PATTERNS_MAX: usize = 50;
+
 /// Most channels and patterns that one stream follows.
 pub const FOLLOWS_MAX: usize = 1_000;
 

@@ -5,7 +5,7 @@ use crate::channel::{ChannelName, NameError};
 use crate::draft::{Draft, DraftError, Publisher};
 use crate::event::Event;
 use crate::hub::Hub;
-use crate::limits::BATCH_EVENTS_MAX;
+use crate::limits::{BATCH_CHANNELS_MAX, BATCH_EVENTS_MAX};
 use crate::user::UserName;
 use crate::writer::Placed;
 
@@ -21,6 +21,9 @@ pub enum PublishError {
     /// The batch is too large.
     #[error("the batch has {0} events; at most {BATCH_EVENTS_MAX} are allowed")]
     BatchTooLarge(usize),
+    /// The events of the batch are for too many channels.
+    #[error("the events of the batch have {0} channels together; at most {BATCH_CHANNELS_MAX} are allowed")]
+    BatchTooWide(usize),
     /// The log did not take it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -31,7 +34,7 @@ pub enum PublishError {
 pub struct Receipt {
     /// The event's id; none if it is transient.
     pub id: Option<String>,
-    /// Its canonical channel; none where it was for the channels of a pattern, and nobody followed such a channel.
+    /// Its canonical channel; none where it was for the channels of a pattern, and no such channel took it.
     pub channel: Option<String>,
     /// How many channels it was published to.
     pub channels: usize,
@@ -71,7 +74,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// When there are too many. What happened to each is in the results, in the order of the drafts.
+    /// When there are too many, or they are for too many channels. What happened to each is in the results, in the order of the drafts.
     pub async fn publish_all(
         &self,
         drafts: Vec<Draft>,
@@ -79,6 +82,10 @@ impl Hub {
     ) -> Result<Vec<Result<Receipt, AppendError>>, PublishError> {
         if drafts.len() > BATCH_EVENTS_MAX {
             return Err(PublishError::BatchTooLarge(drafts.len()));
+        }
+        let channels = drafts.iter().map(Draft::channel_count).sum();
+        if channels > BATCH_CHANNELS_MAX {
+            return Err(PublishError::BatchTooWide(channels));
         }
         let audience = |draft: &Draft| (draft.channels.clone(), draft.except_user.clone());
         let audiences: Vec<Audience> = drafts.iter().map(audience).collect();
@@ -90,6 +97,8 @@ impl Hub {
     }
 
     fn receipt(&self, placed: &Placed, (channels, except_user): &Audience) -> Receipt {
+        // A pattern may have met channels that don't take it.
+        let channels = placed.found.as_ref().unwrap_or(channels);
         Receipt {
             id: placed.position.map(|position| self.0.history.epochs.cursor(position, None).to_text()),
             channel: channels.first().map(ToString::to_string),

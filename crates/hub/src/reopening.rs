@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn what_was_refused_stays_refused_when_the_commit_of_the_others_fails() {
         use AppendError::{Batch, Conflict, DiskFull, OutcomeUnknown, Reopening};
-        let placed = Placed { position: None, durability: Durability::Transient, duplicate: false, fence: 0 };
+        let placed =
+            Placed { position: None, durability: Durability::Transient, duplicate: false, fence: 0, found: None };
         let mut outcomes = vec![vec![Ok(placed), Err(DiskFull)], vec![Err(Conflict), Err(Batch(0))]];
         doubt(&mut outcomes, &[2, 2, 1]);
         let expected: [&[AppendError]; 3] = [&[OutcomeUnknown, DiskFull], &[Reopening, Batch(0)], &[OutcomeUnknown]];

@@ -13,7 +13,6 @@ use crate::append_error::AppendError;
 use crate::audience::EVERYONE;
 use crate::channel::ChannelName;
 use crate::clock::{Clock, ManualClock};
-use crate::draft::{Draft, Publisher};
 use crate::event::Event;
 use crate::history::History;
 use crate::limits::DISK_RESERVE_BYTES;
@@ -28,11 +27,11 @@ use crate::stats::Counters;
 use crate::store::Store;
 use crate::store::faulty::FaultyStore;
 use crate::stream_id::StreamId;
-use crate::user::UserName;
 use crate::writer::{Group, Writer, WriterParts};
 
 mod client;
 mod connecting;
+mod drafts;
 mod reference;
 mod steering;
 mod trouble;
@@ -256,9 +255,12 @@ impl World {
         let mut doubts = Vec::new();
         for (sent, outcome) in sent.into_iter().zip(outcomes.into_iter().flatten()) {
             match outcome {
+                Ok(placed) if sent.channels.is_empty() => assert_eq!(placed.found, Some(Vec::new())),
                 Ok(placed) => {
+                    assert!(placed.found.is_none_or(|found| found == sent.channels), "every channel takes everything");
                     self.reference.add(sent, placed.position, placed.durability);
                 }
+                Err(AppendError::OutcomeUnknown) if !was_failed && sent.channels.is_empty() => {}
                 Err(AppendError::OutcomeUnknown) if !was_failed => doubts.push(sent),
                 Err(AppendError::Reopening) if was_failed => {}
                 // Whoever sees it after all finds nothing in the reference.
@@ -270,25 +272,6 @@ impl World {
             self.trace.push(format!("{} in doubt", doubts.len()));
             self.failed = Some(Failed { doubts, fate: self.disk.fate().expect("the store has failed") });
         }
-    }
-
-    /// The event for some channels or for everyone, perhaps with somebody left out.
-    fn draft(&mut self, event: Event) -> Draft {
-        let mut draft = if self.rng.random_bool(0.1) {
-            Draft::to_everyone(event, Publisher::Anyone)
-        } else {
-            let count = if self.rng.random_bool(0.2) { self.rng.random_range(2..4) } else { 1 };
-            let channels = (0..count).map(|_| name(CHANNELS[self.rng.random_range(0..CHANNELS.len())])).collect();
-            Draft::new(channels, event, Publisher::Anyone)
-        }
-        .unwrap();
-        if self.rng.random_bool(0.15) {
-            draft = draft.except_user(UserName::new(USERS[self.rng.random_range(0..USERS.len())]).unwrap());
-        }
-        if self.rng.random_bool(0.1) {
-            draft = draft.except_stream(StreamId(self.rng.random_range(0..6)));
-        }
-        draft
     }
 
     fn gather_jobs(&mut self) {

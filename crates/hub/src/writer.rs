@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::append_error::AppendError;
+use crate::channel::ChannelName;
 use crate::clock::Clock;
 use crate::directory::{Directory, IndexEntry, index_key};
 use crate::draft::Draft;
@@ -39,6 +40,7 @@ use crate::window::Window;
 mod closing;
 mod damaged;
 mod deeds;
+mod found;
 mod judging;
 mod keyed;
 mod parts;
@@ -71,6 +73,8 @@ pub(crate) struct Placed {
     pub(crate) duplicate: bool,
     /// The channel's new fence, of a draft that asks for one; otherwise 0.
     pub(crate) fence: u64,
+    /// The channels it went to, where its publisher named a pattern.
+    pub(crate) found: Option<Vec<ChannelName>>,
 }
 
 /// What happened to the drafts of a group, in their order.
@@ -376,10 +380,6 @@ impl Writer {
 
     /// Gives a draft its place in a commit.
     fn place(&mut self, mut draft: Draft, commit: &mut Commit) -> Result<Result<Placed, AppendError>, StoreError> {
-        self.leave_out(&mut draft)?;
-        if draft.channels.is_empty() {
-            return Ok(Ok(Placed { position: None, durability: Durability::Transient, duplicate: false, fence: 0 }));
-        }
         if self.is_damaged(&draft)? {
             return Ok(Err(AppendError::Damaged));
         }
@@ -389,10 +389,12 @@ impl Writer {
             match commit.pending.judge(key, &draft, now_ms, &self.tiers)? {
                 Verdict::New => {}
                 Verdict::Conflict => return Ok(Err(AppendError::Conflict)),
-                Verdict::Duplicate(Published { position, durability, .. }) => {
-                    return Ok(Ok(Placed { position, durability, duplicate: true, fence: 0 }));
-                }
+                Verdict::Duplicate(published) => return Ok(Ok(self.placed_before(draft, published, commit)?)),
             }
+        }
+        self.leave_out(&mut draft, &Trial::default())?;
+        if draft.channels.is_empty() {
+            return Ok(Ok(Placed::nowhere()));
         }
         if let Err(refusal) = self.admit(&draft, commit, &mut Trial::default())? {
             return Ok(Err(refusal));
@@ -425,6 +427,7 @@ impl Writer {
         let deed = draft.deed;
         let (except_stream, flush_ms) = (draft.except_stream, self.flush_ms(&draft)?);
         let is_message = draft.is_message;
+        let found = draft.pattern.is_some().then(|| draft.channels.clone());
         let mut record = Record::of(draft, now_ms);
         if let Some(position) = position.filter(|_| is_message) {
             record.key = Some(self.epochs.cursor(position, None).to_text());
@@ -446,7 +449,7 @@ impl Writer {
         let is_conflated = self.is_conflated(&record);
         let entry = Entry::new(self.last_event, self.random, durability, record).except(except_stream);
         commit.entries.push(Arc::new(entry.with_lineage(lineage, is_conflated).flushed_after(flush_ms)));
-        Ok(Ok(Placed { position, durability, duplicate: false, fence: 0 }))
+        Ok(Ok(Placed { position, durability, duplicate: false, fence: 0, found }))
     }
 
     /// Adds a record to a tier's batch: log, index, and the rows of channels that are new there.

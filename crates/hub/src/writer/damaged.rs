@@ -151,8 +151,11 @@ pub(super) fn time_of_last(tiers: &Tiers) -> Result<u64, StoreError> {
 }
 
 impl Writer {
-    /// Whether what the store knows of a draft's channels is damaged.
+    /// Whether what the store knows of a draft's channels is damaged. Those of a pattern are left out instead.
     pub(super) fn is_damaged(&mut self, draft: &Draft) -> Result<bool, StoreError> {
+        if draft.pattern.is_some() {
+            return Ok(false);
+        }
         for name in &draft.channels {
             match self.directory.channel(name, &self.rules, &self.tiers) {
                 Err(error) if error.is_damage() => {

@@ -25,7 +25,7 @@ pub(super) enum Consent {
 }
 
 /// What one channel says to a draft, by its row.
-fn answer(row: &ChannelRow, draft: &Draft) -> Result<(), AppendError> {
+pub(super) fn answer(row: &ChannelRow, draft: &Draft) -> Result<(), AppendError> {
     // What the hub itself does needs no fence.
     if row.fence > 0 && draft.deed != Deed::Fence && draft.publisher != Publisher::Hub {
         match draft.fence {
@@ -51,9 +51,7 @@ impl Writer {
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
             durability = durability.max(channel.rule.durability);
             has_fence |= channel.row.fence > 0;
-            if let Err(refusal) = answer(&channel.row, draft)
-                && draft.pattern.is_none()
-            {
+            if let Err(refusal) = answer(&channel.row, draft) {
                 return Ok(Consent::Refused(refusal));
             }
             done = match (draft.deed, channel.row.end) {
@@ -62,7 +60,7 @@ impl Writer {
                 _ => done,
             };
         }
-        if draft.fence.is_some() && !has_fence {
+        if draft.fence.is_some() && !has_fence && !draft.channels.is_empty() {
             return Ok(Consent::Refused(AppendError::UnknownFence));
         }
         if draft.deed != Deed::None {
@@ -70,7 +68,7 @@ impl Writer {
             durability = durability.max(Durability::Memory);
         }
         Ok(match done {
-            Some(position) => Consent::Done(Placed { position, durability, duplicate: true, fence: 0 }),
+            Some(position) => Consent::Done(Placed { position, durability, duplicate: true, fence: 0, found: None }),
             None => Consent::Given(durability),
         })
     }
@@ -83,20 +81,6 @@ impl Writer {
             flush_ms = flush_ms.min(channel.rule.flush_ms());
         }
         Ok(flush_ms)
-    }
-
-    /// Leaves out the channels that refuse a draft, where its publisher named only a pattern: one that has ended, or has a
-    /// producer of its own, must not keep the others from getting it.
-    pub(super) fn leave_out(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
-        if draft.pattern.is_some() {
-            for name in std::mem::take(&mut draft.channels) {
-                let row = self.directory.channel(&name, &self.rules, &self.tiers)?.row;
-                if answer(&row, draft).is_ok() {
-                    draft.channels.push(name);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Why the channels of a draft refuse it, if they do.
@@ -139,7 +123,7 @@ impl Writer {
     ) -> Result<Placed, StoreError> {
         let tier = Tier::of(durability).unwrap_or(Tier::Memory);
         commit.synced |= tier == Tier::Durable;
-        let mut placed = Placed { position: None, durability, duplicate: false, fence: 0 };
+        let mut placed = Placed { position: None, durability, duplicate: false, fence: 0, found: None };
         for name in &draft.channels {
             let now_ms = self.now_ms();
             let until_ms = now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64);
@@ -150,13 +134,12 @@ impl Writer {
             if let Some(at_ms) = channel.is_heard(name, now_ms, self.clock.elapsed()) {
                 Due::Silence(name.clone()).put(at_ms, commit.batch(tier));
             }
-            let tally = channel.tally(tier);
-            if tally.count() == 0 {
-                // Nobody may ever publish, and then it is to be forgotten.
+            if !std::mem::replace(&mut channel.tally(tier).has_row, true) {
+                // Nobody may ever publish, and then it is to be forgotten. Who has a row is looked at already.
                 Due::Channel(name.clone()).put(until_ms, commit.batch(tier));
-            }
-            if !std::mem::replace(&mut tally.has_row, true) && tier == Tier::Durable {
-                self.directory.store_next_id(commit.batch(tier));
+                if tier == Tier::Durable {
+                    self.directory.store_next_id(commit.batch(tier));
+                }
             }
             self.put_rows(name, commit)?;
         }

@@ -1,9 +1,11 @@
 //! Whether a group that is published whole or not at all can be.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::keyed::Trial;
 use super::{AppendError, Commit, Group, Writer};
+use crate::draft::Draft;
 use crate::idempotency::{Published, Verdict, store_key};
 use crate::rule::Durability;
 use crate::space;
@@ -29,6 +31,8 @@ impl Writer {
             if self.is_damaged(draft)? {
                 return Ok(Judgement::Refused(at, AppendError::Damaged));
             }
+            let taken = self.taken(draft, &trial)?;
+            let draft = taken.as_ref();
             let refusal = self.refusal(draft)?;
             let is_durable = draft.channels.iter().any(|name| self.rules.of(name).durability == Durability::Durable);
             let cost = if is_durable { space::cost(draft) } else { 0 };
@@ -60,5 +64,14 @@ impl Writer {
             bytes += cost;
         }
         Ok(Judgement::Costs(bytes))
+    }
+
+    /// A draft without those of its pattern's channels that won't take it. Where none does, it takes no place.
+    fn taken<'a>(&mut self, draft: &'a Draft, trial: &Trial) -> Result<Cow<'a, Draft>, StoreError> {
+        let mut draft = Cow::Borrowed(draft);
+        if draft.pattern.is_some() {
+            self.leave_out(draft.to_mut(), trial)?;
+        }
+        Ok(draft)
     }
 }

@@ -65,6 +65,13 @@ pub(super) struct Trial {
     held: HashMap<u64, Held>,
 }
 
+impl Trial {
+    /// What a channel would hold, if that is decided.
+    pub(super) fn kind(&self, channel: &Channel) -> Option<Kind> {
+        self.kinds.get(&channel.row.id).copied().or(channel.kind())
+    }
+}
+
 impl Writer {
     /// Whether the channels of a draft take it, by what they hold. `trial` is what those before it in its group would make
     /// of them.
@@ -83,8 +90,7 @@ impl Writer {
         for name in &draft.channels {
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
             let known = trial.kinds.get(&channel.row.id).copied();
-            let kind = known.or(channel.kind());
-            match (kind, key) {
+            match (trial.kind(channel), key) {
                 (Some(Kind::Keys), None) => return Ok(Err(AppendError::NoKey)),
                 (Some(Kind::Events), Some(_))
                     if known.is_some()

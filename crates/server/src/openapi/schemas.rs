@@ -50,7 +50,7 @@ pub(super) fn all() -> Value {
         "Problem": problem(),
         "Receipt": object(json!({
             "id": id("The event's id; null where it is transient."),
-            "channel": id("The canonical channel; null where a pattern met none."),
+            "channel": id("The canonical channel; null where a pattern met none that takes it."),
             "channels": whole("How many channels it was published to."),
             "durability": {"enum": ["durable", "memory", "transient"]},
             "streams": whole("Open streams that follow one of its channels, those of an excluded user aside."),

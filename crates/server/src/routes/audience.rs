@@ -1,9 +1,10 @@
 //! Whom an event is for, where its publisher names no channel, and whom it isn't for; and who listens. The words of it are
 //! the same in queries and in JSON.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use fanfare_hub::{Draft, Event, PatternError, Publisher, StreamId, UserName};
+use fanfare_hub::{Draft, Event, PatternChannels, PatternError, Publisher, StreamId, UserName};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
@@ -58,12 +59,42 @@ impl<'de> Deserialize<'de> for To {
 
 impl To {
     /// The event for these listeners.
-    pub(super) fn draft(&self, door: &Door, event: Event, publisher: Publisher) -> Result<Draft, ApiError> {
-        match self {
-            Self::Everyone => Draft::to_everyone(event, publisher).map_err(|error| refused_draft(&error)),
-            Self::Pattern(text) => {
-                door.hub().to_pattern(&any_pattern(text)?, event, publisher).map_err(|error| refused_pattern(&error))
-            }
+    pub(super) fn draft(
+        &self,
+        door: &Door,
+        patterns: &mut Patterns,
+        event: Event,
+        publisher: Publisher,
+    ) -> Result<Draft, ApiError> {
+        let draft = match self {
+            Self::Everyone => Draft::to_everyone(event, publisher),
+            Self::Pattern(text) => Draft::to_channels_of(patterns.channels(door, text)?, event, publisher),
+        };
+        draft.map_err(|error| refused_draft(&error))
+    }
+}
+
+/// The patterns that a request publishes to, each with what it met: a batch asks for each of them once.
+#[derive(Debug, Default)]
+pub(super) struct Patterns(HashMap<String, Result<PatternChannels, ApiError>>);
+
+impl Patterns {
+    /// How many different ones there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The channels of a pattern that open streams follow.
+    fn channels(&mut self, door: &Door, text: &str) -> Result<&PatternChannels, ApiError> {
+        if !self.0.contains_key(text) {
+            let met = any_pattern(text)
+                .and_then(|pattern| door.hub().channels_of(&pattern).map_err(|error| refused_pattern(&error)));
+            self.0.insert(text.to_owned(), met);
+        }
+        match self.0.get(text) {
+            Some(Ok(met)) => Ok(met),
+            Some(Err(refusal)) => Err(refusal.clone()),
+            None => Err(ApiError::malformed("`to` has no pattern")),
         }
     }
 }
@@ -119,7 +150,7 @@ pub(super) fn wants_everyone(word: Option<&str>) -> Result<bool, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use fanfare_hub::limits::{FOLLOWS_MAX, PATTERN_CHANNELS_MAX};
+    use fanfare_hub::limits::{BATCH_CHANNELS_MAX, BATCH_PATTERNS_MAX, FOLLOWS_MAX, PATTERN_CHANNELS_MAX};
 
     use crate::testing::TestDoor;
 
@@ -196,6 +227,56 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_receipt_counts_the_channels_that_took_it_and_is_the_same_again() {
+        let door = TestDoor::open();
+        let mut both = door.get("/events?channel=room:1&channel=room:2&channel=state").await;
+        both.read_until("fanfare.hello").await;
+        let mut one = door.get("/events?channel=room:1").await;
+        one.read_until("fanfare.hello").await;
+        assert_eq!(door.post("/channels/state?key=k", "v").await.status.as_u16(), 200);
+        let body = r#"{"to": {"pattern": "*"}, "data": "x", "idempotency_key": "k"}"#;
+        assert_eq!(door.post("/channels/room:1/end", r#"{"reason": "done"}"#).await.status.as_u16(), 200);
+        let first = door.post("/publish", body).await.json().await;
+        assert_eq!(
+            (&first["channel"], &first["channels"], &first["streams"]),
+            (&"room:2".into(), &1.into(), &1.into()),
+            "{first}"
+        );
+        assert_eq!(door.post("/channels/room:2/end", r#"{"reason": "done"}"#).await.status.as_u16(), 200);
+        let mut again = door.post("/publish", body).await.json().await;
+        assert_eq!(again["duplicate"].take(), true, "{again}");
+        again["duplicate"] = false.into();
+        assert_eq!(again, first);
+        let none = door.post("/publish", r#"{"to": {"pattern": "room:*"}, "data": "y"}"#).await.json().await;
+        let nothing = serde_json::json!({"id": null, "channel": null, "channels": 0, "durability": "transient",
+            "streams": 0, "duplicate": false});
+        assert_eq!(none, nothing, "all that match have ended");
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_so_many_channels_and_patterns_and_no_more() {
+        let door = TestDoor::open();
+        let channels: Vec<String> = (0..BATCH_CHANNELS_MAX / 20).map(|n| format!("room:{n}")).collect();
+        let mut stream = door.post("/subscribe", &serde_json::json!({"channels": channels}).to_string()).await;
+        stream.read_until("fanfare.hello").await;
+        let batch = |patterns: &mut dyn Iterator<Item = String>| {
+            let items: Vec<_> = patterns.map(|of| serde_json::json!({"to": {"pattern": of}, "data": 1})).collect();
+            serde_json::json!(items).to_string()
+        };
+        let wide = |count| batch(&mut std::iter::repeat_n("room:*".to_owned(), count));
+        let many = |count| batch(&mut (0..count).map(|n| format!("hall:{n}:*")));
+        for (good, bad) in [(wide(20), wide(21)), (many(BATCH_PATTERNS_MAX), many(BATCH_PATTERNS_MAX + 1))] {
+            for path in ["/publish", "/publish?atomic=1"] {
+                let problem = door.post(path, &bad).await.problem().await;
+                assert_eq!(problem["code"], "too_large", "{problem}");
+                assert_eq!(problem["item"], serde_json::Value::Null, "it is nobody's fault alone");
+            }
+            assert_eq!(door.post("/publish", &good).await.status.as_u16(), 200);
+        }
+        assert_eq!(door.get("/channels/room:7").await.json().await["events"], 20);
+    }
+
+    #[tokio::test]
     async fn too_many_channels_are_refused_and_none_gets_anything() {
         let door = TestDoor::open();
         let channels: Vec<String> = (0..=PATTERN_CHANNELS_MAX).map(|n| format!("room:{n}")).collect();
@@ -253,6 +334,8 @@ mod tests {
             (r#"{"to": {"pattern": ""}, "data": 1}"#, "`pattern` is empty"),
             (r#"{"to": {"pattern": "@*"}, "data": 1}"#, "`to.pattern` \"@*\" begins with `@`"),
             (r#"{"to": "everyone", "channel": "a", "data": 1}"#, "`to`"),
+            (r#"{"to": "everyone", "data": 1, "fence": 1}"#, "`fence` is given beside `to`"),
+            (r#"{"to": {"pattern": "a*"}, "data": 1, "fence": 1}"#, "`fence` is given beside `to`"),
             (r#"{"channel": "a", "data": 1, "except": {}}"#, "`except` is empty"),
             (r#"{"channel": "a", "data": 1, "except": "ada"}"#, "an object with `user` or `stream`"),
             (r#"{"channel": "a", "data": 1, "except": {"users": "ada"}}"#, "`users`"),

@@ -9,12 +9,12 @@ use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fanfare_hub::limits::BATCH_EVENTS_MAX;
+use fanfare_hub::limits::{BATCH_CHANNELS_MAX, BATCH_EVENTS_MAX, BATCH_PATTERNS_MAX};
 use fanfare_hub::{AppendError, ChannelName, Draft, Event, Publisher, Receipt, event};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::audience::{Except, To, user};
+use super::audience::{Except, Patterns, To, user};
 use super::publish_raw::{Answer, append_one, fence, idempotency_key, refused_append, refused_draft, refused_publish};
 use crate::body;
 use crate::channel_arg::channel;
@@ -129,7 +129,7 @@ async fn one(door: &Door, body: &Bytes, key: Option<String>) -> Result<Answer, A
         (_, Some(key)) => item.idempotency_key = Some(key),
         (_, None) => {}
     }
-    append_one(door, draft(door, item)?).await
+    append_one(door, draft(door, &mut Patterns::default(), item)?).await
 }
 
 /// The drafts of a batch, or why there is none.
@@ -143,14 +143,30 @@ fn drafts(door: &Door, body: &[u8], lines: bool) -> Result<Vec<Result<Draft, Api
         let detail = format!("the batch has {} events; at most {BATCH_EVENTS_MAX} are allowed", items.len());
         return Err(ApiError::new(Code::TooLarge, detail));
     }
-    Ok(items.into_iter().map(|item| body::json(item).and_then(|item| draft(door, item))).collect())
+    let (mut patterns, mut channels) = (Patterns::default(), 0);
+    let mut drafts = Vec::with_capacity(items.len());
+    for item in items {
+        let draft = body::json(item).and_then(|item| draft(door, &mut patterns, item));
+        channels += draft.as_ref().map_or(0, Draft::channel_count);
+        // Looked at for each, so that nothing beyond it is ever held.
+        if channels > BATCH_CHANNELS_MAX || patterns.count() > BATCH_PATTERNS_MAX {
+            let most = format!("{BATCH_CHANNELS_MAX} channels together, by at most {BATCH_PATTERNS_MAX} patterns");
+            let detail = format!("the events of the batch may have at most {most}; publish them in several batches");
+            return Err(ApiError::new(Code::TooLarge, detail));
+        }
+        drafts.push(draft);
+    }
+    Ok(drafts)
 }
 
 /// The draft that an item describes.
-fn draft(door: &Door, item: Item<'_>) -> Result<Draft, ApiError> {
+fn draft(door: &Door, patterns: &mut Patterns, item: Item<'_>) -> Result<Draft, ApiError> {
     let user = item.user.as_deref().map(|name| user("user", name)).transpose()?;
     if user.is_some() && (item.channel.is_some() || item.channels.is_some() || item.to.is_some()) {
         return Err(ApiError::malformed("`user` is given beside `channel`, `channels` or `to`; give one"));
+    }
+    if item.to.is_some() && item.fence.is_some() {
+        return Err(ApiError::malformed("`fence` is given beside `to`; a fence is one channel's own"));
     }
     let channels: Vec<ChannelName> = match (item.channel, item.channels, &item.to) {
         (Some(name), None, None) => vec![channel(&name)?],
@@ -190,7 +206,7 @@ fn draft(door: &Door, item: Item<'_>) -> Result<Draft, ApiError> {
     let draft = match (item.to, user) {
         (None, Some(user)) => Draft::to_user(&user, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
         (None, None) => Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
-        (Some(to), _) => to.draft(door, event, Publisher::Anyone)?,
+        (Some(to), _) => to.draft(door, patterns, event, Publisher::Anyone)?,
     };
     let draft = match item.except {
         None => draft,

@@ -150,7 +150,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Api
 pub(crate) fn refused_draft(error: &DraftError) -> ApiError {
     let code = match error {
         DraftError::NoChannel
-        | DraftError::TooManyChannels(_)
+        | DraftError::TooManyChannels(..)
         | DraftError::NoTtl
         | DraftError::IdempotencyKey(_)
         | DraftError::Key(_)
@@ -196,7 +196,9 @@ pub(crate) fn refused_append(error: AppendError) -> ApiError {
 pub(crate) fn refused_publish(error: PublishError) -> ApiError {
     match error {
         PublishError::Channel(_) => ApiError::new(Code::BadChannel, error.to_string()),
-        PublishError::BatchTooLarge(_) => ApiError::new(Code::TooLarge, error.to_string()),
+        PublishError::BatchTooLarge(_) | PublishError::BatchTooWide(_) => {
+            ApiError::new(Code::TooLarge, error.to_string())
+        }
         PublishError::Draft(error) => refused_draft(&error),
         PublishError::Append(error) => refused_append(error),
     }

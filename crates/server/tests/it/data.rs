@@ -42,6 +42,13 @@ fn filled() -> tempfile::TempDir {
         br#"{"channels":["news","chat:0"],"event":"told","data":{"b":1,"a":[2]},"ttl":"1h","retry":2000}"#,
     );
     assert_eq!(answer.status, 200, "{}", answer.text());
+    // One for more channels than a publisher may name, and not for all.
+    let rooms: Vec<String> = (0..110).map(|n| format!("channel=room:{n}")).collect();
+    let listener = hub.live(&rooms.join("&"));
+    let body = r#"{"to":{"pattern":"room:*"},"data":"all rooms","except":{"user":"ada"}}"#;
+    let answer = hub.request("POST", "/publish", &[("content-type", "application/json")], body.as_bytes());
+    assert_eq!(answer.json()["channels"], 110, "{}", answer.text());
+    drop(listener);
     hub.terminate();
     hub.wait();
     folder
@@ -80,6 +87,11 @@ fn an_export_of_an_import_is_the_same_but_for_the_ids() {
     let hub = Hub::start(second.path());
     let mut listener = hub.listen("channel=chat:1&since=last:1");
     assert_eq!(listener.named("message").data, "hello 19\nwith \"quotes\" and ü");
+    hub.publish("room:109", "later");
+    for (user, first) in [("ada", "later"), ("bob", "all rooms")] {
+        let mut listener = hub.listen(&format!("channel=room:109&since=start&user={user}"));
+        assert_eq!(listener.named("message").data, first, "to {user}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fanfare_hub::{Archived, ChannelName, Record};
+use fanfare_hub::{Archived, ChannelName, Record, UserName};
 use serde::{Deserialize, Serialize};
 
 /// A line.
@@ -35,6 +35,9 @@ pub(super) struct Line {
     /// Whether it says that its key has no value any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     deleted: bool,
+    /// The user it isn't for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    except_user: Option<String>,
 }
 
 impl Line {
@@ -53,6 +56,7 @@ impl Line {
             retry: record.retry.map(|retry| u64::try_from(retry.as_millis())).transpose()?,
             key: record.key,
             deleted: record.is_deleted,
+            except_user: record.except_user.map(|user| user.as_str().to_owned()),
         })
     }
 
@@ -67,6 +71,7 @@ impl Line {
         record.retry = self.retry.map(Duration::from_millis);
         record.key = self.key;
         record.is_deleted = self.deleted;
+        record.except_user = self.except_user.as_deref().map(UserName::new).transpose().context("`except_user`")?;
         Ok(record)
     }
 }
