@@ -20,7 +20,7 @@ impl World {
     pub(super) fn draft(&mut self, event: Event) -> Draft {
         let mut draft = if self.rng.random_bool(0.1) {
             Draft::to_everyone(event, Publisher::Anyone)
-        } else if self.rng.random_bool(0.1) {
+        } else if self.rng.random_bool(0.12) {
             let pattern = Pattern::new(PATTERNS[self.rng.random_range(0..PATTERNS.len())]).unwrap();
             let mut met = BTreeSet::new();
             for index in self.shards.iter().map(Shard::index) {
