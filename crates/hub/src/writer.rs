@@ -19,7 +19,7 @@ use crate::epoch::Epochs;
 use crate::floors::Floors;
 use crate::history::History;
 use crate::horizon::Horizon;
-use crate::idempotency::{Pending, Published, Verdict, store_key};
+use crate::idempotency::{Published, Verdict, store_key};
 use crate::keys::HasKeys;
 use crate::limits::IDEMPOTENCY_WINDOW;
 use crate::lineage::Lineages;
@@ -32,12 +32,13 @@ use crate::restore;
 use crate::retention::{Removed, Retention, is_over};
 use crate::review::Review;
 use crate::rule::{Durability, Rules};
-use crate::space::{self, Room, Space};
+use crate::space::{self, Space};
 use crate::store::{Batch, Persist, Store, StoreError, Table};
 use crate::tier::{Tier, Tiers};
 use crate::window::Window;
 
 mod closing;
+mod commit;
 mod damaged;
 mod deeds;
 mod found;
@@ -46,6 +47,7 @@ mod keyed;
 mod parts;
 mod silence;
 
+pub(crate) use self::commit::Commit;
 pub(crate) use self::damaged::{LostPart, LostParts, head, lost_of, put_head};
 use self::deeds::Consent;
 use self::judging::Judgement;
@@ -142,29 +144,6 @@ pub(crate) enum State {
     Failed,
     /// Never again.
     Closed,
-}
-
-/// A commit in the making.
-#[derive(Default)]
-pub(crate) struct Commit {
-    /// Per tier.
-    pub(crate) batches: [Batch; 2],
-    /// What is released when it is done.
-    pub(crate) entries: Vec<Arc<Entry>>,
-    /// Idempotency keys.
-    pub(crate) pending: Pending,
-    /// What it does to values of keys.
-    pub(crate) keys: KeyChanges,
-    /// Whether there is a durable event, and so a need to sync.
-    pub(crate) synced: bool,
-    /// What its durable events may still add to the disk.
-    room: Room,
-}
-
-impl Commit {
-    pub(crate) fn batch(&mut self, tier: Tier) -> &mut Batch {
-        tier.of_pair(&mut self.batches)
-    }
 }
 
 impl Writer {
