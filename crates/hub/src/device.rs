@@ -89,13 +89,13 @@ impl History {
         let (known, is_stale) = self.memory_of(user, device, head)?.unzip();
         let mut drafts = Vec::new();
         let memory = match (cursor, known) {
-            (Some(cursor), Some(known)) => {
-                if cursor.position >= known.since {
-                    let inbox = self.row(user.inbox())?;
-                    self.acknowledge_between(user, inbox, (known.above, position_of(&cursor)), &mut drafts)?;
-                }
+            (Some(cursor), Some(known)) if cursor.position >= known.since => {
+                let inbox = self.row(user.inbox())?;
+                self.acknowledge_between(user, inbox, (known.above, position_of(&cursor)), &mut drafts)?;
                 known
             }
+            // It goes on from where it never was, and what lies between may never come to it.
+            (Some(cursor), Some(_)) => Memory { above: position_of(&cursor), since: head },
             // What it was given before, nobody knows; what comes from now on, it is given.
             (Some(cursor), None) => Memory { above: position_of(&cursor), since: cursor.position },
             (None, Some(known)) if known.above == Position::ORIGIN => known,

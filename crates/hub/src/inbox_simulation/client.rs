@@ -12,14 +12,25 @@ use super::{EVENTS, user};
 use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::device::DeviceName;
-use crate::follows::{Follows, Since};
+use crate::follows::{self, Follows};
 use crate::frame::Form;
 use crate::index::StreamKey;
 use crate::mailbox::{BodyInlet, mailbox};
 use crate::notice::HelloStyle;
 use crate::outlet::Outlet;
+use crate::position::Position;
 use crate::stream_id::StreamId;
 use crate::subscription::{HeartbeatStyle, Style, Subscription};
+
+/// Since when ids are the device's own, as far as its owner can know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// The hub knows nothing of it.
+    Never,
+    From(Position),
+    /// The store failed when it was to be remembered.
+    Unknown,
+}
 
 /// A message that came.
 #[derive(Clone, Debug)]
@@ -39,6 +50,9 @@ pub(super) struct Client {
     pub(super) is_auto: bool,
     /// Whether the hub knows that it began with all there was.
     pub(super) is_remembered: bool,
+    pub(super) since: Since,
+    /// It began with another one's id, and has not all that waits.
+    pub(super) is_partial: bool,
     follows: Arc<Follows>,
     pub(super) connection: Option<(usize, StreamKey)>,
     inlet: Option<BodyInlet>,
@@ -62,15 +76,17 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn random(of: usize, device: usize, rng: &mut StdRng) -> Self {
-        let mut channels = vec![(user(of).inbox().clone(), Since::Start)];
+        let mut channels = vec![(user(of).inbox().clone(), follows::Since::Start)];
         if rng.random_bool(0.5) {
-            channels.push((ChannelName::new(EVENTS).unwrap(), Since::Unsaid));
+            channels.push((ChannelName::new(EVENTS).unwrap(), follows::Since::Unsaid));
         }
         Self {
             user: of,
             device: DeviceName::new(&device.to_string()).unwrap(),
             is_auto: rng.random_bool(0.5),
             is_remembered: false,
+            since: Since::Never,
+            is_partial: false,
             follows: Arc::new(Follows::new(channels, Vec::new()).heard_by(Some(user(of)), rng.random_bool(0.5))),
             connection: None,
             inlet: None,
@@ -92,6 +108,7 @@ impl Client {
     pub(super) fn begin(&mut self) {
         if std::mem::take(&mut self.is_anew) {
             self.last_id.clear();
+            self.is_partial = false;
             self.messages.clear();
             self.had.clear();
         }
