@@ -82,6 +82,8 @@ struct World {
     jobs: Vec<(usize, Job)>,
     clients: Vec<Client>,
     inboxes: [Inbox; 2],
+    /// Nobody acknowledges but by coming back, so that messages wait for long.
+    is_patient: bool,
     next: u64,
     window_bytes: usize,
     met: Vec<&'static str>,
@@ -124,6 +126,7 @@ impl World {
             jobs: Vec::new(),
             clients,
             inboxes: Default::default(),
+            is_patient: seed.is_multiple_of(3),
             next: 1,
             window_bytes,
             met: Vec::new(),
@@ -161,7 +164,7 @@ impl World {
         let now = self.clock.elapsed();
         match self.rng.random_range(0..100) {
             0..25 => self.publish(),
-            25..35 => self.acknowledge(),
+            25..35 if !self.is_patient => self.acknowledge(),
             35..45 => {
                 let which = self.rng.random_range(0..self.shards.len());
                 self.shards[which].pass(now);
@@ -354,7 +357,7 @@ impl World {
                 // Between reading and the answer's arrival anything may happen.
                 match self.rng.random_range(0..5) {
                     0 => self.publish(),
-                    1 => self.acknowledge(),
+                    1 if !self.is_patient => self.acknowledge(),
                     _ => {}
                 }
                 self.shards[shard].answer(key, answer, self.clock.elapsed());
@@ -409,7 +412,7 @@ impl World {
     /// A device may begin with an id that another one had. It takes none that the hub can't tell from the device's own.
     fn take_foreign_id(&mut self, which: usize) {
         let client = &self.clients[which];
-        if !client.last_id.is_empty() || self.writer.is_failed() || !self.rng.random_bool(0.3) {
+        if !client.last_id.is_empty() || self.writer.is_failed() || !self.rng.random_bool(0.6) {
             return;
         }
         let others = self.clients.iter().enumerate().filter(|(other, _)| *other != which);
