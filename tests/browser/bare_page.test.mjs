@@ -4,20 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openTab, whileOffline } from './browser.mjs';
 import { Hub, until } from './harness.mjs';
-import { openSite } from './site.mjs';
-
-/** @param {Hub} hub */
-const barePage = (hub) => `<ol></ol>
-<script>
-const stream = new EventSource('${hub.url}/events?channel=news');
-stream.onopen = () => { document.title = 'open'; };
-stream.onerror = () => { document.title = 'cut'; };
-stream.onmessage = (event) => {
-  const line = document.createElement('li');
-  line.textContent = event.data;
-  document.querySelector('ol').append(line);
-};
-</script>`;
+import { barePage, openSite } from './site.mjs';
 
 /**
  * @param {import('node:test').TestContext} test
@@ -25,7 +12,7 @@ stream.onmessage = (event) => {
  */
 async function openBarePage(test, hub) {
   const tab = await openTab(test);
-  const port = await openSite(test, barePage(hub));
+  const port = await openSite(test, barePage(hub, 'channel=news'));
   await tab.goto(`http://localhost:${port}/`);
   await until('the stream is open', async () => (await tab.title()) === 'open');
   return tab;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openTab, whileOffline } from './browser.mjs';
 import { Hub, until } from './harness.mjs';
-import { openSite } from './site.mjs';
+import { barePage, openSite } from './site.mjs';
 
 const MESSAGES = Array.from({ length: 100 }, (_, at) => `message ${at}`);
 
@@ -31,19 +31,6 @@ stream.addEventListener('fanfare.delete', (event) => {
   const { id } = JSON.parse(event.data);
   lines.get(id)?.remove();
 });
-</script>`;
-
-/** The least that acknowledges: it says nothing but what it saw last. */
-const barePage = (hub) => `<ol></ol>
-<script>
-const stream = new EventSource('${hub.url}/events?user=ada&inbox=1&device=wall&ack=auto');
-stream.onopen = () => { document.title = 'open'; };
-stream.onerror = () => { document.title = 'cut'; };
-stream.onmessage = (event) => {
-  const line = document.createElement('li');
-  line.textContent = event.data;
-  document.querySelector('ol').append(line);
-};
 </script>`;
 
 /** @param {import('playwright-core').Page} tab */
@@ -95,7 +82,7 @@ test('a bare EventSource acknowledges by coming back', async (t) => {
   const hub = await Hub.open(t);
   for (const text of ['one', 'two']) await hub.send('ada', text);
   const tab = await openTab(t);
-  await tab.goto(`http://localhost:${await openSite(t, barePage(hub))}/`);
+  await tab.goto(`http://localhost:${await openSite(t, barePage(hub, 'user=ada&inbox=1&device=wall&ack=auto'))}/`);
   await until('both are shown', async () => (await shown(tab)).length === 2);
   assert.deepEqual(await waiting(hub), ['one', 'two'], 'nothing is acknowledged before it comes back');
   await hub.kill9();

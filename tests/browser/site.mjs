@@ -21,3 +21,20 @@ export async function openSite(test, body) {
   });
   return port;
 }
+
+/**
+ * A page with a plain EventSource and nothing else: a line for each message, and in its title whether it is open or cut.
+ * @param {import('./harness.mjs').Hub} hub
+ * @param {string} query  of `GET /events`
+ */
+export const barePage = (hub, query) => `<ol></ol>
+<script>
+const stream = new EventSource('${hub.url}/events?${query}');
+stream.onopen = () => { document.title = 'open'; };
+stream.onerror = () => { document.title = 'cut'; };
+stream.onmessage = (event) => {
+  const line = document.createElement('li');
+  line.textContent = event.data;
+  document.querySelector('ol').append(line);
+};
+</script>`;

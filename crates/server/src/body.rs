@@ -201,6 +201,11 @@ pub(crate) fn expect_json(essence: &str) -> Result<(), ApiError> {
     }
 }
 
+/// Reads JSON that may be left out: then all of it is as by default.
+pub(crate) fn json_if_any<'a, T: serde::Deserialize<'a> + Default>(bytes: &'a [u8]) -> Result<T, ApiError> {
+    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { json(bytes) }
+}
+
 /// Reads JSON; the refusal says where it is wrong, or which field.
 pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     let text =

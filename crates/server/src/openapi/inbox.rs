@@ -4,30 +4,15 @@ use fanfare_hub::limits::HISTORY_EVENTS_MAX;
 use serde_json::{Value, json};
 
 use super::Operation;
-use super::operations::{JSON, OF_BODIES, OF_EVENTS, OF_READS, header, limit, parameter, query};
-use super::schemas::{event_name, reference, user_name};
+use super::operations::{JSON, OF_BODIES, OF_EVENTS, OF_READS, event_options, header, limit, parameter, query};
+use super::schemas::{reference, user_name};
 use crate::error::Code;
 
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
     let user = || parameter("path", "user", user_name(), "A user's name, percent-encoded.");
-    let options = vec![
-        user(),
-        parameter("query", "event", event_name(), "The event's name."),
-        parameter(
-            "query",
-            "retry",
-            json!({"type": "integer", "minimum": 0}),
-            "A reconnection time for browsers, in ms.",
-        ),
-        parameter(
-            "query",
-            "ttl",
-            json!({"type": "string", "pattern": "^[1-9][0-9]{0,5}(s|m|h)?$"}),
-            "How long it is worth delivering.",
-        ),
-        header("Idempotency-Key", "Makes a second try harmless."),
-    ];
+    let key = header("Idempotency-Key", "Makes a second try harmless.");
+    let options = [vec![user()], event_options().to_vec(), vec![key]].concat();
     let of = |path, method, id, summary, parameters: Vec<Value>, answer| Operation {
         path,
         method,

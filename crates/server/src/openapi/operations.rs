@@ -152,6 +152,17 @@ fn key_of_event() -> Value {
     parameter("query", "key", schema, "The event's key, in a state channel.")
 }
 
+/// What may be said of an event whose data is the body.
+pub(super) fn event_options() -> [Value; 3] {
+    let ttl = json!({"type": "string", "pattern": "^[1-9][0-9]{0,5}(s|m|h)?$"});
+    let retry = json!({"type": "integer", "minimum": 0});
+    [
+        parameter("query", "event", event_name(), "The event's name."),
+        parameter("query", "retry", retry, "A reconnection time for browsers, in ms."),
+        parameter("query", "ttl", ttl, "How long it is worth delivering."),
+    ]
+}
+
 fn fence() -> Value {
     let schema = json!({"type": "integer", "minimum": 1});
     parameter("query", "fence", schema, "Which producer of the channel this is, where it has one.")
@@ -195,26 +206,7 @@ fn steering() -> Vec<Operation> {
 
 fn publishing() -> Vec<Operation> {
     let key = || header("Idempotency-Key", "Makes a second try harmless.");
-    let options = || {
-        vec![
-            key_of_event(),
-            parameter("query", "event", event_name(), "The event's name."),
-            parameter(
-                "query",
-                "retry",
-                json!({"type": "integer", "minimum": 0}),
-                "A reconnection time for browsers, in ms.",
-            ),
-            parameter(
-                "query",
-                "ttl",
-                json!({"type": "string", "pattern": "^[1-9][0-9]{0,5}(s|m|h)?$"}),
-                "How long it is worth delivering.",
-            ),
-            fence(),
-            key(),
-        ]
-    };
+    let options = || [vec![key_of_event()], event_options().to_vec(), vec![fence(), key()]].concat();
     let raw = |path, id, summary, channel| Operation {
         path,
         method: "post",

@@ -66,7 +66,7 @@ async fn end(
 ) -> Result<Answer, ApiError> {
     body::expect_json(&body::essence(headers))?;
     let body = body::read(door, headers, body, RAW_BODY_BYTES_MAX).await?;
-    let end: End<'_> = if body.trim_ascii().is_empty() { End::default() } else { body::json(&body)? };
+    let end: End<'_> = body::json_if_any(&body)?;
     let reason = end.reason.unwrap_or(EndReason::Done);
     let draft = Draft::ending(&channel, reason, end.data, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
     append_one(door, fenced(draft, query, end.fence)?).await
@@ -103,7 +103,7 @@ async fn reopen(
 ) -> Result<Answer, ApiError> {
     body::expect_json(&body::essence(headers))?;
     let body = body::read(door, headers, body, RAW_BODY_BYTES_MAX).await?;
-    let reopen: Reopen = if body.trim_ascii().is_empty() { Reopen::default() } else { body::json(&body)? };
+    let reopen: Reopen = body::json_if_any(&body)?;
     let draft = Draft::reopening(&channel, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
     append_one(door, fenced(draft, query, reopen.fence)?).await
 }

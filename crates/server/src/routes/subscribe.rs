@@ -65,7 +65,7 @@ pub(crate) async fn subscribe(
 
 /// What the request asks for.
 fn asked(body: &[u8], headers: &HeaderMap) -> Result<(Subscribe, ErrorStyle), ApiError> {
-    let arguments: Arguments = if body.trim_ascii().is_empty() { Arguments::default() } else { body::json(body)? };
+    let arguments: Arguments = body::json_if_any(body)?;
     let common = arguments.since.as_deref().map(since).transpose()?.unwrap_or_default();
     let or_common = |own: Option<String>| own.as_deref().map_or(Ok(common), since);
     let mut channels = Vec::with_capacity(arguments.channels.len());
