@@ -244,6 +244,10 @@ impl Client {
     }
 
     fn hear(&mut self, event: &fanfare_wire::Event, reference: &Reference) {
+        if event.event == "fanfare.bye" && event.id.is_empty() {
+            // It ended before it began. As browsers do, it comes back with the id that it had.
+            return;
+        }
         let cursor: Cursor = event.id.parse().unwrap_or_else(|_| panic!("a strange id {:?}", event.id));
         let progress = (cursor.position, cursor.fill.unwrap_or(0), cursor.backfill.unwrap_or(cursor.position));
         assert!(progress >= self.progress, "the cursor went back from {:?} to {progress:?}", self.progress);

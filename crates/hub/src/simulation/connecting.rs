@@ -40,7 +40,7 @@ impl World {
         let shard = self.rng.random_range(0..self.shards.len());
         // What is kept at this moment is what the stream is promised.
         let floors = self.floors();
-        let kept = self.reference.kept(&floors);
+        let kept = self.reference.kept(&self.history);
         let id = if self.clients[which].is_named { self.clients[which].id } else { self.next_id() };
         let client = &mut self.clients[which];
         client.id = id;

@@ -78,15 +78,18 @@ impl Reference {
 
     /// What is kept of each channel above its floor, oldest first; expired events too, which count in `last:N` until they
     /// are swept.
-    pub(super) fn kept(&self, floors: &HashMap<ChannelName, Position>) -> HashMap<ChannelName, Vec<(Position, usize)>> {
+    pub(super) fn kept(&self, history: &History) -> HashMap<ChannelName, Vec<(Position, usize)>> {
+        let mut floors: HashMap<&ChannelName, Position> = HashMap::new();
         let mut kept: HashMap<ChannelName, Vec<(Position, usize)>> = HashMap::new();
         for (number, event) in self.events() {
             let Some(position) = event.position else { continue };
             if event.lost {
                 continue;
             }
-            for channel in event.channels.iter().filter(|channel| floors[*channel] < position) {
-                kept.entry(channel.clone()).or_default().push((position, number));
+            for channel in &event.channels {
+                if *floors.entry(channel).or_insert_with(|| self.floor(history, channel)) < position {
+                    kept.entry(channel.clone()).or_default().push((position, number));
+                }
             }
         }
         kept
@@ -107,24 +110,21 @@ impl Reference {
         self.crashed = false;
     }
 
-    /// The floor of a channel as stored; where the channel was forgotten, what its floor must have been. It is forgotten
-    /// only when no cursor can be older.
-    pub(super) fn floor(&self, history: &History, channel: &ChannelName) -> Position {
+    /// The floor of a channel as stored; where it was forgotten meanwhile, what it must have been. It is forgotten only when
+    /// nobody can be from before it.
+    fn floor(&self, history: &History, channel: &ChannelName) -> Position {
         let known = history.row(channel).unwrap();
-        if known.row.moved > Position::ORIGIN {
-            return known.row.floor;
-        }
         let is_there = |position: Position| {
             Tier::ALL.into_iter().zip(known.ids).any(|(tier, id)| {
                 let entry = id.map(|id| history.tiers.store(tier).get(Table::ByChannel, &index_key(id, position)));
                 entry.is_some_and(|entry| entry.unwrap().is_some())
             })
         };
-        let horizon = history.horizon.position();
+        let forgotten = history.horizon.forgotten();
         let of_channel = self.events().map(|(_, event)| event).filter(|event| event.channels.contains(channel));
         let lasting = of_channel.filter(|event| !event.lost && event.expires_ms.is_none());
-        let gone = lasting.filter_map(|event| event.position).filter(|at| *at <= horizon && !is_there(*at));
-        gone.max().unwrap_or_default()
+        let gone = lasting.filter_map(|event| event.position).filter(|at| *at <= forgotten && !is_there(*at));
+        gone.max().unwrap_or_default().max(known.row.floor)
     }
 
     /// Everything above the floors is there, nothing below them is read, and no channel is kept beyond its limits for

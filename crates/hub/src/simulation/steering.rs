@@ -352,7 +352,7 @@ impl World {
             return Default::default();
         }
         let floors = self.floors();
-        (self.reference.kept(&floors), floors)
+        (self.reference.kept(&self.history), floors)
     }
 
     /// What the hub has answered so far.
