@@ -87,7 +87,7 @@ impl Beginning {
                 Catchup::backfill(history, follows.clone(), (head, Position::ORIGIN), unsaid)?
             }
             (None, Some(Since::Ago(ago))) => {
-                Catchup::resume(follows.clone(), history.position_ago(ago)?.min(head), false)
+                Catchup::begin(history, follows.clone(), history.position_ago(ago)?.min(head))
             }
             (None, Some(Since::Unsaid | Since::Now | Since::After(_))) => Catchup::resume(follows.clone(), head, false),
         };
@@ -149,7 +149,7 @@ fn has_values(history: &History, follows: &Follows) -> Result<bool, StoreError> 
 }
 
 /// The same gap for each channel and pattern.
-fn gaps_for_all(follows: &Follows, reason: GapReason, from: Option<Position>, to: Position) -> Vec<Gap> {
+pub(crate) fn gaps_for_all(follows: &Follows, reason: GapReason, from: Option<Position>, to: Position) -> Vec<Gap> {
     let channels = follows.names().map(|name| GapScope::Channel(name.clone()));
     let patterns = follows.patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
     channels.chain(patterns).map(|scope| Gap { scope, reason, from, to }).collect()
@@ -217,6 +217,26 @@ mod tests {
         };
         assert_eq!(gaps(Some(Position::ORIGIN)), [(GapReason::Expired, Some(Position::ORIGIN))]);
         assert_eq!(gaps(None), [], "whoever had all of it lacks nothing");
+    }
+
+    #[test]
+    fn who_began_in_the_window_and_falls_out_of_it_when_floors_are_forgotten_is_told_so() {
+        let (writer, head) = old_log(1 << 20);
+        let history = writer.history();
+        assert!(head < history.horizon.forgotten(), "of {head:?} nobody knows floors");
+        let last = LastEventId::Cursor(Cursor { position: head, random: 7, backfill: None, fill: None });
+        let mut begun = Beginning::find(&history, follows("d"), last, history.window.head().0, None).unwrap();
+        assert_eq!(begun.gaps, [], "the window has all that it missed");
+        let told = |catchup: &mut Catchup| {
+            let page = catchup.page(&history, Position::LAST).unwrap();
+            page.gaps.into_iter().map(|gap| (gap.scope, gap.reason, gap.from)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut begun.catchup), [(GapScope::Channel(channel("d")), GapReason::Expired, Some(head))]);
+        assert!(begun.catchup.counts_from(head), "that it was told is not forgotten in the window");
+        begun.catchup.go_back(head);
+        assert_eq!(told(&mut begun.catchup), [], "once");
+        let mut ago = Catchup::begin(&history, follows("d"), head);
+        assert_eq!(told(&mut ago), [], "who had nothing was promised nothing of that");
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub(crate) struct Catchup {
     told: Told,
     /// Gaps that are due before anything more is read, once nothing is filled in any more.
     owed: Vec<Gap>,
+    /// Nothing is promised at or below this, though it is given as far as it is there.
+    unpromised: Position,
     /// Whether the stream was level with the log before; a gap is then its own slowness.
     running: bool,
 }
@@ -94,7 +96,13 @@ pub(crate) enum CatchupError {
 impl Catchup {
     /// Everything after a cursor. `running` tells a stream that fell behind from one that came back.
     pub(crate) fn resume(follows: Arc<Follows>, from: Position, running: bool) -> Self {
-        Self { follows, at: from, backfill: None, told: Told::default(), owed: Vec::new(), running }
+        let (told, owed, unpromised) = (Told::default(), Vec::new(), Position::ORIGIN);
+        Self { follows, at: from, backfill: None, told, owed, unpromised, running }
+    }
+
+    /// Everything after `from` that is there, from a stream that has had nothing of it.
+    pub(crate) fn begin(history: &History, follows: Arc<Follows>, from: Position) -> Self {
+        Self { unpromised: history.horizon.forgotten(), ..Self::resume(follows, from, false) }
     }
 
     /// Everything above `at` is read again.
@@ -120,6 +128,11 @@ impl Catchup {
         let mut followed = record.channels.iter().filter(|name| self.follows.includes(name));
         // Values of keys are good as long as they are there.
         record.key.is_none() && followed.all(|name| self.told.of.get(name).is_some_and(|told| *told >= position))
+    }
+
+    /// Whether what was told still counts for a stream that has come to `sent`, and goes on in the window.
+    pub(crate) fn counts_from(&self, sent: Position) -> bool {
+        self.buried_upto().max(self.told.all) > sent || !self.owed.is_empty()
     }
 
     /// The end of the last gap of a channel that was told.
@@ -157,6 +170,7 @@ impl Catchup {
         let mut page = Page::default();
         let damaged = self.damaged(history, &run, &names, from)?;
         let floors = self.floors(history, from, &mut page)?;
+        self.tell_forgotten(history, from, &mut page);
         for entry in run.entries {
             let kept = |name: &ChannelName| {
                 let above = floors.get(name).copied().unwrap_or_default();

@@ -310,7 +310,7 @@ impl Subscription {
                 Pull::Ahead
             }
             Some(slot) => {
-                let buried = (catchup.buried_upto() > self.sent || catchup.owes()).then_some(catchup);
+                let buried = catchup.counts_from(self.sent).then_some(catchup);
                 self.place = Place::Window { slot, buried };
                 Pull::Some
             }

@@ -28,6 +28,8 @@ pub(crate) struct Backfill {
     unsaid: Option<Since>,
     /// Found when its first page is read.
     starts: Option<Starts>,
+    /// What is there since then is promised. Of what is added to a stream it is known when the first page is read.
+    pub(super) began: Option<Position>,
     /// What was told before it went back to fill something in: that was not of what is filled in.
     before: Option<Box<Told>>,
 }
@@ -73,7 +75,8 @@ impl Catchup {
     ) -> Result<Self, CatchupError> {
         let unsaid = matches!(follows.common_since(), Some(Since::Now | Since::Unsaid)).then_some(unsaid);
         let starts = Some(Starts::find(history, &follows, upto, unsaid)?);
-        let backfill = Backfill { upto, revision: None, of: None, unsaid, starts, before: None };
+        let began = Some(upto);
+        let backfill = Backfill { upto, revision: None, of: None, unsaid, starts, began, before: None };
         Ok(Self { backfill: Some(backfill), ..Self::resume(follows, at, false) })
     }
 
@@ -82,7 +85,8 @@ impl Catchup {
         let Resumed { at, revision, of, is_unsaid: _ } = resumed;
         let before = revision.is_some().then(|| Box::new(std::mem::take(&mut self.told)));
         self.at = at;
-        self.backfill = Some(Backfill { upto, revision, of: Some(of), unsaid, starts: None, before });
+        let began = revision.is_none().then_some(upto);
+        self.backfill = Some(Backfill { upto, revision, of: Some(of), unsaid, starts: None, began, before });
     }
 
     /// Gaps up to here were told for all that is followed, whatever is being filled in.
@@ -134,6 +138,7 @@ impl Catchup {
             && backfill.starts.is_none()
         {
             backfill.starts = Some(Starts::find(history, &of, backfill.upto, backfill.unsaid)?);
+            backfill.began.get_or_insert_with(|| history.window.head().0);
         }
         Ok(())
     }

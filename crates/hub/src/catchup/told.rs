@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::damaged::DamageTold;
 use super::{Catchup, Gap, GapScope, Page};
+use crate::beginning::gaps_for_all;
 use crate::change::Difference;
 use crate::channel::ChannelName;
+use crate::history::History;
 use crate::notice::GapReason;
 use crate::pattern::Pattern;
 use crate::position::Position;
@@ -29,7 +31,8 @@ impl Told {
     /// Adds what had been told before.
     pub(super) fn add(&mut self, before: Self) {
         let Self { all, of, patterns, restarts, damage } = before;
-        self.all = self.all.max(all);
+        // What was told of all that is filled in was not told of all that is followed.
+        self.all = all;
         for (name, told) in of {
             let known = self.of.entry(name).or_default();
             *known = told.max(*known);
@@ -60,9 +63,17 @@ impl Catchup {
         }
     }
 
-    /// Whether gaps are due that only a page tells.
-    pub(crate) fn owes(&self) -> bool {
-        !self.owed.is_empty()
+    /// Tells a stream that reads so far back that floors are forgotten there, though it began in time: some of what it was
+    /// promised may be gone without a trace. Floors were read before this.
+    pub(super) fn tell_forgotten(&mut self, history: &History, from: Position, page: &mut Page) {
+        // What was gone when a backfill began was never promised.
+        let began = self.backfill.as_ref().and_then(|backfill| backfill.began);
+        let promised = began.unwrap_or(self.unpromised).max(self.told.all);
+        if from.max(promised) < history.horizon.forgotten() {
+            let horizon = history.horizon.position();
+            page.gaps.extend(gaps_for_all(self.of(), GapReason::Expired, Some(from.max(self.told.all)), horizon));
+            self.told.all = horizon;
+        }
     }
 
     /// Tells what is owed, of what lies above `from`. A backfill comes first: it ends where those gaps begin.
