@@ -33,7 +33,7 @@ impl Hub {
             check("log", hub.log.is_closed(), "the log's thread has ended; the hub must be restarted"),
             check(
                 "shards",
-                hub.shards.iter().any(|shard| shard.inbox.is_closed()),
+                hub.shards.iter().any(|shard| shard.commands.is_closed()),
                 "a shard's thread has ended; the hub must be restarted",
             ),
             check(

@@ -18,7 +18,7 @@ use crate::log::Log;
 use crate::reclaimer;
 use crate::remembered::Remembered;
 use crate::rule::Rules;
-use crate::shard::inbox::{Command, Inbox};
+use crate::shard::commands::{Command, Commands};
 use crate::shard::progress::Progress;
 use crate::shard::readers::{ReaderQueue, start_reader};
 use crate::shard::thread::ShardLoop;
@@ -76,7 +76,7 @@ pub(crate) struct Shared {
 
 /// How a shard is reached.
 pub(crate) struct ShardHandle {
-    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) commands: Arc<Commands>,
     pub(crate) index: Arc<RwLock<Index>>,
     pub(crate) progress: Arc<Progress>,
 }
@@ -138,14 +138,14 @@ impl Hub {
             let shard = new_shard(&writer, &counters, (number, remembered.clone()), &config);
             let (index, progress) = (shard.index(), shard.progress());
             let shard = ShardLoop::new(shard, readers.clone(), config.clock.clone())?;
-            shards.push(Arc::new(ShardHandle { inbox: shard.inbox(), index, progress }));
+            shards.push(Arc::new(ShardHandle { commands: shard.commands(), index, progress }));
             threads.push(shard.start(number)?);
         }
         for number in 0..config.readers.max(1) {
             threads.push(start_reader(number, history.clone(), readers.clone())?);
         }
-        let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
-        let log = Log::start(writer, inboxes, counters.clone())?;
+        let of_shards = shards.iter().map(|shard| shard.commands.clone()).collect();
+        let log = Log::start(writer, of_shards, counters.clone())?;
         let hub = Self(Arc::new(Shared {
             streams_max: AtomicUsize::new(config.streams_max),
             retry: Mutex::new(config.retry),
@@ -197,7 +197,7 @@ impl Hub {
         self.0.streams_max.store(config.streams_max, Ordering::Relaxed);
         *self.0.retry.lock().unwrap_or_else(PoisonError::into_inner) = config.retry;
         for shard in &self.0.shards {
-            shard.inbox.send(Command::Settings(ShardSettings::of(config)));
+            shard.commands.send(Command::Settings(ShardSettings::of(config)));
         }
         self.0.rules.replace(config.rules.clone());
         if let Err(error) = self.0.space.reload(config.disk_reserve_bytes, config.disk_bytes_max) {
@@ -313,7 +313,7 @@ impl Hub {
     pub fn drain_over(&self, window: Duration) {
         self.0.stopping.store(true, Ordering::Release);
         for shard in &self.0.shards {
-            shard.inbox.send(Command::Drain(window));
+            shard.commands.send(Command::Drain(window));
         }
     }
 
@@ -352,7 +352,7 @@ impl Shared {
     /// Tells shards, readers and keeper to end.
     fn tell_threads(&self) {
         for shard in &self.shards {
-            shard.inbox.send(Command::Stop);
+            shard.commands.send(Command::Stop);
         }
         self.readers.stop();
         self.keeper.now();

@@ -14,7 +14,7 @@ use crate::draft::Draft;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_DRAFTS_MAX};
 use crate::position::Position;
 use crate::retention::Removed;
-use crate::shard::inbox::Inbox;
+use crate::shard::commands::Commands;
 use crate::stats::{Counters, bump};
 use crate::writer::{Group, Outcome, Writer};
 
@@ -74,7 +74,7 @@ struct Health {
 
 impl Log {
     /// Starts the writer's thread. It wakes `shards` after each release.
-    pub(crate) fn start(writer: Writer, shards: Vec<Arc<Inbox>>, counters: Arc<Counters>) -> std::io::Result<Self> {
+    pub(crate) fn start(writer: Writer, shards: Vec<Arc<Commands>>, counters: Arc<Counters>) -> std::io::Result<Self> {
         let (queue, commands) = mpsc::channel(QUEUE_DRAFTS_MAX);
         let health = Arc::new(Health::default());
         let clock = writer.clock.clone();
@@ -170,7 +170,7 @@ impl Log {
 /// The writer's thread.
 struct Loop {
     writer: Writer,
-    shards: Vec<Arc<Inbox>>,
+    shards: Vec<Arc<Commands>>,
     counters: Arc<Counters>,
     health: Arc<Health>,
     /// How long to wait before the store is reopened the next time.

@@ -32,11 +32,11 @@ use crate::window::{Slots, Window};
 
 pub(crate) mod change;
 mod closing;
+pub(crate) mod commands;
 mod deadlines;
 mod ended;
 mod gather;
 mod give_way;
-pub(crate) mod inbox;
 mod job;
 mod pass;
 pub(crate) mod progress;

@@ -14,7 +14,7 @@ use crate::limits::FOLLOWS_MAX;
 use crate::position::Position;
 use crate::remembered::{Opened, Place, Remembered, Where};
 use crate::shard::change::{Answered, Order, What};
-use crate::shard::inbox::Command;
+use crate::shard::commands::Command;
 use crate::stats::bump;
 use crate::stream_id::StreamId;
 use crate::subscription::{Steering, Subscription};
@@ -118,7 +118,7 @@ impl Hub {
     async fn order_at(&self, shard: usize, id: StreamId, what: &What) -> Result<Option<Followed>, ChangeError> {
         let Some(shard) = self.0.shards.get(shard) else { return Ok(None) };
         let (reply, answer) = oneshot::channel();
-        shard.inbox.send(Command::Order(Box::new(Order { stream: id, what: what.clone(), reply })));
+        shard.commands.send(Command::Order(Box::new(Order { stream: id, what: what.clone(), reply })));
         match answer.await {
             Ok(Answered::Done(followed)) => Ok(Some(followed)),
             Ok(Answered::Refused(error)) => Err(error),
@@ -151,7 +151,7 @@ impl Hub {
             && let Some(shard) = self.0.shards.get(number)
         {
             let (reply, _) = oneshot::channel();
-            shard.inbox.send(Command::Order(Box::new(Order { stream: subscription.id(), what, reply })));
+            shard.commands.send(Command::Order(Box::new(Order { stream: subscription.id(), what, reply })));
         }
         let heartbeat_ms = self.heartbeat_of(subscription.follows()).as_millis().try_into().unwrap_or(u32::MAX);
         subscription.beat_at_least(heartbeat_ms);

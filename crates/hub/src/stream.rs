@@ -6,18 +6,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::mailbox::BodyInlet;
-use crate::shard::inbox::{Command, Inbox};
+use crate::shard::commands::{Command, Commands};
 
 /// An open stream. Dropping it closes it. Its id is told in its hello frame.
 #[derive(Debug)]
 pub struct Stream {
     inlet: BodyInlet,
     /// `None` only in a hub without shards, which can't be made.
-    shard: Option<Arc<Inbox>>,
+    shard: Option<Arc<Commands>>,
 }
 
 impl Stream {
-    pub(crate) fn new(inlet: BodyInlet, shard: Option<Arc<Inbox>>) -> Self {
+    pub(crate) fn new(inlet: BodyInlet, shard: Option<Arc<Commands>>) -> Self {
         Self { inlet, shard }
     }
 

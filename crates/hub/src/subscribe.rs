@@ -18,7 +18,7 @@ use crate::outlet::Outlet;
 use crate::position::Position;
 use crate::rule::HEARTBEAT;
 use crate::shard::Opening;
-use crate::shard::inbox::{Command, Inbox};
+use crate::shard::commands::{Command, Commands};
 use crate::socket::SocketOutlet;
 use crate::stats::bump;
 use crate::stream::Stream;
@@ -231,13 +231,13 @@ impl Reservation {
         self.open(Outlet::Socket(SocketOutlet::new(socket)), head);
     }
 
-    fn open(self, outlet: Outlet, head: &[u8]) -> Option<Arc<Inbox>> {
+    fn open(self, outlet: Outlet, head: &[u8]) -> Option<Arc<Commands>> {
         let Self { hub, follows, style, is_named, last, head: (position, slot), place } = self;
         let words = [head, &opening(hub.jittered_retry())].concat();
         let mut subscription = Subscription::new(follows, style, slot, &words);
         hub.0.counters.opened();
         let number = hub.next_shard();
-        let shard = hub.0.shards.get(number).map(|shard| shard.inbox.clone());
+        let shard = hub.0.shards.get(number).map(|shard| shard.commands.clone());
         let (last, resumed) = if is_named {
             hub.open_named(&mut subscription, number, place.owner, (last, position))
         } else {

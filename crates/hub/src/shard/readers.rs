@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::inbox::{Command, Inbox};
+use super::commands::{Command, Commands};
 use super::{Answer, Job, Work};
 use crate::beginning::Beginning;
 use crate::catchup::CatchupError;
@@ -16,7 +16,7 @@ use crate::witness::Look;
 /// What is to be read, for whom.
 #[derive(Debug, Default)]
 struct Reads {
-    jobs: VecDeque<(Arc<Inbox>, Job)>,
+    jobs: VecDeque<(Arc<Commands>, Job)>,
     stopped: bool,
 }
 
@@ -33,8 +33,8 @@ impl ReaderQueue {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, inbox: Arc<Inbox>, job: Job) {
-        self.lock().jobs.push_back((inbox, job));
+    pub(super) fn push(&self, commands: Arc<Commands>, job: Job) {
+        self.lock().jobs.push_back((commands, job));
         self.arrived.notify_one();
     }
 
@@ -48,7 +48,7 @@ impl ReaderQueue {
         self.lock().stopped
     }
 
-    fn next(&self) -> Option<(Arc<Inbox>, Job)> {
+    fn next(&self) -> Option<(Arc<Commands>, Job)> {
         let idle = |reads: &mut Reads| reads.jobs.is_empty() && !reads.stopped;
         let mut reads = self.arrived.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         if reads.stopped { None } else { reads.jobs.pop_front() }
@@ -62,11 +62,11 @@ pub(crate) fn start_reader(
     queue: Arc<ReaderQueue>,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("reader-{number}")).spawn(move || {
-        while let Some((inbox, job)) = queue.next() {
+        while let Some((commands, job)) = queue.next() {
             let mut job = Some(job);
             while let Some(Job { key, work, place }) = job.take_if(|job| !job.is_needless() && !queue.is_stopped()) {
                 match work.run(&history) {
-                    Ok(answer) => inbox.send(Command::Answer(key, Box::new(answer))),
+                    Ok(answer) => commands.send(Command::Answer(key, Box::new(answer))),
                     Err(work) => {
                         history.tiers.durable.wait(STORE_WAIT_MAX);
                         job = Some(Job { key, work, place });

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::inbox::{Command, Doing, Inbox};
+use super::commands::{Command, Commands, Doing};
 use super::readers::ReaderQueue;
 use super::{Opening, Shard, place};
 use crate::clock::Clock;
@@ -29,7 +29,7 @@ const WAKE: Token = Token(usize::MAX);
 pub(crate) struct ShardLoop {
     shard: Shard,
     poll: Poll,
-    inbox: Arc<Inbox>,
+    commands: Arc<Commands>,
     readers: Arc<ReaderQueue>,
     clock: Arc<dyn Clock>,
 }
@@ -38,7 +38,7 @@ impl ShardLoop {
     /// A loop around a shard, yet to be started.
     pub(crate) fn new(shard: Shard, readers: Arc<ReaderQueue>, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), WAKE)?));
+        let commands = Arc::new(Commands::new(Waker::new(poll.registry(), WAKE)?));
         let shard = match Lines::open() {
             Ok(lines) => shard.asking(lines),
             Err(error) => {
@@ -46,12 +46,12 @@ impl ShardLoop {
                 shard
             }
         };
-        Ok(Self { shard, poll, inbox, readers, clock })
+        Ok(Self { shard, poll, commands, readers, clock })
     }
 
     /// How the shard is reached.
-    pub(crate) fn inbox(&self) -> Arc<Inbox> {
-        self.inbox.clone()
+    pub(crate) fn commands(&self) -> Arc<Commands> {
+        self.commands.clone()
     }
 
     /// Starts the thread.
@@ -68,7 +68,7 @@ impl ShardLoop {
             for event in &events {
                 self.event(event);
             }
-            for command in self.inbox.take() {
+            for command in self.commands.take() {
                 match command {
                     Command::Open(opening) => self.open(*opening, now),
                     Command::Answer(key, answer) => self.shard.answer(key, *answer, now),
@@ -96,18 +96,18 @@ impl ShardLoop {
             self.shard.flush(now);
             self.shard.tick(now, self.clock.unix_ms());
             for job in self.shard.take_jobs() {
-                self.readers.push(self.inbox.clone(), job);
+                self.readers.push(self.commands.clone(), job);
             }
         }
     }
 
     /// Waits until there is something to do.
     fn sleep(&mut self, events: &mut Events) {
-        let mut is_idle = self.inbox.is_empty() && !self.shard.has_work();
+        let mut is_idle = self.commands.is_empty() && !self.shard.has_work();
         if is_idle {
-            self.inbox.doing(if self.shard.is_empty() { Doing::Rest } else { Doing::Sleep });
+            self.commands.doing(if self.shard.is_empty() { Doing::Rest } else { Doing::Sleep });
             // Once more, now that whoever has something would wake us.
-            is_idle = self.inbox.is_empty() && !self.shard.has_work();
+            is_idle = self.commands.is_empty() && !self.shard.has_work();
         }
         let until_deadline = || self.shard.next_deadline().saturating_sub(self.clock.elapsed());
         let timeout = if is_idle { until_deadline() } else { Duration::ZERO };
@@ -117,7 +117,7 @@ impl ShardLoop {
             tracing::error!(%error, "a shard can't wait for its sockets");
             std::thread::yield_now();
         }
-        self.inbox.doing(Doing::Work);
+        self.commands.doing(Doing::Work);
     }
 
     /// A socket has something.
@@ -151,7 +151,7 @@ impl ShardLoop {
 impl Drop for ShardLoop {
     /// However it ends: nobody waits for a shard that is gone.
     fn drop(&mut self) {
-        self.inbox.close();
+        self.commands.close();
     }
 }
 

@@ -50,21 +50,21 @@ struct Said {
     is_closed: bool,
 }
 
-/// A shard's inbox.
-pub(crate) struct Inbox {
+/// A shard's queue of commands, and what wakes it.
+pub(crate) struct Commands {
     said: Mutex<Said>,
     /// A [`Doing`].
     doing: AtomicU8,
     waker: Waker,
 }
 
-impl std::fmt::Debug for Inbox {
+impl std::fmt::Debug for Commands {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inbox").finish_non_exhaustive()
+        f.debug_struct("Commands").finish_non_exhaustive()
     }
 }
 
-impl Inbox {
+impl Commands {
     pub(super) fn new(waker: Waker) -> Self {
         Self { said: Mutex::default(), doing: AtomicU8::new(Doing::Work as u8), waker }
     }
