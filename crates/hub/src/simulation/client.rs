@@ -437,8 +437,11 @@ impl Client {
     fn check_due(&self, gap: &Told, reference: &Reference, began_floors: &HashMap<ChannelName, Position>) {
         let safe = gap.reason == "unknown" || gap.reason == "expired" || (gap.reason == "restart" && reference.crashed);
         // Of a stream that was behind when something was added, retention since then counts, and that isn't known here.
-        let mut spans = self.steered.spans.iter();
-        let was_behind = gap.fill.is_some() && spans.any(|span| span.item.added > 0 && span.item.floors.is_none());
+        let was_behind = self.steered.spans.iter().any(|span| {
+            let is_of_it = gap.channel.as_ref().is_some_and(|channel| span.item.includes(channel))
+                || gap.pattern.is_some() && gap.pattern == span.item.pattern;
+            (gap.fill.is_some() || is_of_it) && span.item.added > 0 && span.item.floors.is_none()
+        });
         if safe || was_behind {
             return;
         }
