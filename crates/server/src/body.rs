@@ -47,6 +47,17 @@ pub(crate) async fn read(
     whole.finish()
 }
 
+/// Reads a body that is JSON, if anything: one that says it is something else is refused.
+pub(crate) async fn read_json(
+    door: &Door,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Result<Bytes, ApiError> {
+    expect_json(&essence(headers))?;
+    read(door, headers, body, bytes_max).await
+}
+
 /// Takes all of a body, as long as there is room for it.
 async fn gather(door: &Door, body: &mut Body, whole: &mut Whole, bytes_max: usize) -> Result<(), ApiError> {
     let mut room: Option<SemaphorePermit<'_>> = None;

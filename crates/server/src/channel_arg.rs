@@ -1,11 +1,12 @@
 //! How requests name channels: in the path, in the query, or in JSON; and what they are told when the name is none.
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use fanfare_hub::user::{DEVICES_PREFIX, INBOX_PREFIX};
 use fanfare_hub::{ChannelName, NameError, Pattern, is_private};
 
 use crate::error::{ApiError, Code};
+use crate::path;
 use crate::query::Query;
 
 /// Reads a channel's name. What is a user's own has no name here.
@@ -42,23 +43,49 @@ fn bad_name(field: &str, error: &NameError) -> ApiError {
     ApiError::new(Code::BadChannel, format!("`{field}` {error}"))
 }
 
+/// Where a request names its channel: in the path or, where the path names none, in the query.
+#[derive(Debug)]
+pub(crate) struct ChannelArg {
+    in_path: Option<ChannelName>,
+    query: Option<String>,
+}
+
+impl ChannelArg {
+    /// The one channel, and the query, in which beside the channel only what is `known` may be.
+    pub(crate) fn one(self, known: &[&str]) -> Result<(ChannelName, Query), ApiError> {
+        let (in_path, query) = self.read(known)?;
+        let channel = in_path.map_or_else(|| only_channel(&query), Ok)?;
+        Ok((channel, query))
+    }
+
+    /// The channel in the path, or all those in the query, be they none; and the query.
+    pub(crate) fn all(self, known: &[&str]) -> Result<(Vec<ChannelName>, Query), ApiError> {
+        let (in_path, query) = self.read(known)?;
+        let channels = match in_path {
+            Some(in_path) => vec![in_path],
+            None => query.all("channel").map(channel).collect::<Result<_, _>>()?,
+        };
+        Ok((channels, query))
+    }
+
+    fn read(self, known: &[&str]) -> Result<(Option<ChannelName>, Query), ApiError> {
+        let Self { in_path, query } = self;
+        let named: &[&str] = if in_path.is_some() { &[] } else { &["channel"] };
+        Ok((in_path, Query::parse(query.as_deref(), &[named, known].concat())?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ChannelArg {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let in_path = path::segment(parts, state, "channel").await?.map(|text| channel(&text)).transpose()?;
+        Ok(Self { in_path, query: parts.uri.query().map(str::to_owned) })
+    }
+}
+
 /// The one channel that a query names.
 pub(crate) fn only_channel(query: &Query) -> Result<ChannelName, ApiError> {
     let text = query.one("channel")?.ok_or_else(|| ApiError::malformed("query parameter `channel` is missing"))?;
     channel(text)
-}
-
-/// The channel that the path names: one segment, percent-decoded.
-#[derive(Debug)]
-pub(crate) struct ChannelPath(pub(crate) ChannelName);
-
-impl<S: Send + Sync> FromRequestParts<S> for ChannelPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let not_utf8 = |_| ApiError::new(Code::NotUtf8, "the channel in the path is not valid UTF-8 once decoded");
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(not_utf8)?;
-        let segment = params.iter().find(|(name, _)| *name == "channel").map(|(_, segment)| segment);
-        channel(segment.unwrap_or_default()).map(Self)
-    }
 }

@@ -55,6 +55,7 @@ mod observe;
 mod open_files;
 mod openapi;
 mod panics;
+mod path;
 mod process;
 mod query;
 mod rate;

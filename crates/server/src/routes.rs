@@ -51,25 +51,25 @@ pub(crate) const API: &[Route] = &[
     }),
     route("/publish", &["POST"], || post(publish::publish).fallback(only_post)),
     route("/channels", &["GET", "POST", "DELETE"], || {
-        get(channels::channels).post(publish_raw::by_query).delete(keys::delete_by_query).fallback(get_post_or_delete)
+        get(channels::channels).post(publish_raw::publish).delete(keys::delete).fallback(get_post_or_delete)
     }),
     route("/channels/{channel}", &["GET", "POST", "DELETE"], || {
-        get(channel::by_path).post(publish_raw::by_path).delete(keys::delete_by_path).fallback(get_post_or_delete)
+        get(channel::channel).post(publish_raw::publish).delete(keys::delete).fallback(get_post_or_delete)
     }),
-    route("/channels/{channel}/keys", &["GET"], || get(keys::by_path).fallback(only_get)),
-    route("/keys", &["GET"], || get(keys::by_query).fallback(only_get)),
-    route("/channels/{channel}/end", &["POST"], || post(end::end_by_path).fallback(only_post)),
-    route("/channels/{channel}/reopen", &["POST"], || post(end::reopen_by_path).fallback(only_post)),
-    route("/channels/{channel}/producer", &["POST"], || post(producer::by_path).fallback(only_post)),
-    route("/end", &["POST"], || post(end::end_by_query).fallback(only_post)),
-    route("/reopen", &["POST"], || post(end::reopen_by_query).fallback(only_post)),
-    route("/producer", &["POST"], || post(producer::by_query).fallback(only_post)),
-    route("/channels/{channel}/history", &["GET"], || get(history::by_path).fallback(only_get)),
+    route("/channels/{channel}/keys", &["GET"], || get(keys::read).fallback(only_get)),
+    route("/keys", &["GET"], || get(keys::read).fallback(only_get)),
+    route("/channels/{channel}/end", &["POST"], || post(end::end).fallback(only_post)),
+    route("/channels/{channel}/reopen", &["POST"], || post(end::reopen).fallback(only_post)),
+    route("/channels/{channel}/producer", &["POST"], || post(producer::producer).fallback(only_post)),
+    route("/end", &["POST"], || post(end::end).fallback(only_post)),
+    route("/reopen", &["POST"], || post(end::reopen).fallback(only_post)),
+    route("/producer", &["POST"], || post(producer::producer).fallback(only_post)),
+    route("/channels/{channel}/history", &["GET"], || get(history::history).fallback(only_get)),
     route("/inbox/{user}", &["GET", "POST", "DELETE"], || {
         get(inbox::read).post(inbox::publish).delete(inbox::flush).fallback(inbox::only_these)
     }),
     route("/inbox/{user}/ack", &["POST"], || post(inbox::acknowledge).fallback(only_post)),
-    route("/history", &["GET"], || get(history::by_query).fallback(only_get)),
+    route("/history", &["GET"], || get(history::history).fallback(only_get)),
     route("/stats", &["GET"], || get(stats::stats).fallback(only_get)),
     route("/metrics", &["GET"], || get(metrics::metrics).fallback(only_get)),
     route("/health/live", &["GET"], || get(health::live).fallback(only_get)),

@@ -1,15 +1,14 @@
 //! `GET /channels/{channel}`: a channel's state and its settings. A channel that nobody published to has one too.
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use fanfare_hub::{ChannelInfo, ChannelName, EndInfo, EndReason, Overflow, Rule, StoreError};
 use serde::Serialize;
 
-use crate::channel_arg::ChannelPath;
+use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::limits::STORE_RETRY;
-use crate::query::Query;
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -90,13 +89,8 @@ impl RuleAnswer {
 }
 
 /// The endpoint, with the channel in the path.
-pub(crate) async fn by_path(
-    State(door): State<Door>,
-    ChannelPath(channel): ChannelPath,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Answer>, ApiError> {
-    Query::parse(query.as_deref(), &[])?;
-    channel_info(&door, channel).await
+pub(crate) async fn channel(State(door): State<Door>, channel: ChannelArg) -> Result<Json<Answer>, ApiError> {
+    channel_info(&door, channel.one(&[])?.0).await
 }
 
 /// What there is to say about a channel.

@@ -3,15 +3,15 @@
 //! proxies would mangle in a path.
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
-use fanfare_hub::{ChannelName, Draft, EndReason, Publisher};
+use fanfare_hub::{Draft, EndReason, Publisher};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::publish_raw::{Answer, append_one, fence, refused_draft};
 use crate::body;
-use crate::channel_arg::{ChannelPath, only_channel};
+use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::ApiError;
 use crate::limits::RAW_BODY_BYTES_MAX;
@@ -35,77 +35,33 @@ struct Reopen {
     fence: Option<u64>,
 }
 
-/// Ends the channel in the path.
-pub(crate) async fn end_by_path(
+/// Ends a channel.
+pub(crate) async fn end(
     State(door): State<Door>,
-    ChannelPath(channel): ChannelPath,
-    RawQuery(query): RawQuery,
+    channel: ChannelArg,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    end(&door, channel, &Query::parse(query.as_deref(), &["fence"])?, &headers, body).await
-}
-
-/// Ends the channel in the query.
-pub(crate) async fn end_by_query(
-    State(door): State<Door>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["channel", "fence"])?;
-    end(&door, only_channel(&query)?, &query, &headers, body).await
-}
-
-async fn end(
-    door: &Door,
-    channel: ChannelName,
-    query: &Query,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Answer, ApiError> {
-    body::expect_json(&body::essence(headers))?;
-    let body = body::read(door, headers, body, RAW_BODY_BYTES_MAX).await?;
+    let (channel, query) = channel.one(&["fence"])?;
+    let body = body::read_json(&door, &headers, body, RAW_BODY_BYTES_MAX).await?;
     let end: End<'_> = body::json_if_any(&body)?;
     let reason = end.reason.unwrap_or(EndReason::Done);
     let draft = Draft::ending(&channel, reason, end.data, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(door, fenced(draft, query, end.fence)?).await
+    append_one(&door, fenced(draft, &query, end.fence)?).await
 }
 
-/// Opens the channel in the path again.
-pub(crate) async fn reopen_by_path(
+/// Opens a channel again.
+pub(crate) async fn reopen(
     State(door): State<Door>,
-    ChannelPath(channel): ChannelPath,
-    RawQuery(query): RawQuery,
+    channel: ChannelArg,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    reopen(&door, channel, &Query::parse(query.as_deref(), &["fence"])?, &headers, body).await
-}
-
-/// Opens the channel in the query again.
-pub(crate) async fn reopen_by_query(
-    State(door): State<Door>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["channel", "fence"])?;
-    reopen(&door, only_channel(&query)?, &query, &headers, body).await
-}
-
-async fn reopen(
-    door: &Door,
-    channel: ChannelName,
-    query: &Query,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Answer, ApiError> {
-    body::expect_json(&body::essence(headers))?;
-    let body = body::read(door, headers, body, RAW_BODY_BYTES_MAX).await?;
+    let (channel, query) = channel.one(&["fence"])?;
+    let body = body::read_json(&door, &headers, body, RAW_BODY_BYTES_MAX).await?;
     let reopen: Reopen = body::json_if_any(&body)?;
     let draft = Draft::reopening(&channel, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(door, fenced(draft, query, reopen.fence)?).await
+    append_one(&door, fenced(draft, &query, reopen.fence)?).await
 }
 
 /// The draft with the fence that query or body name.

@@ -1,16 +1,16 @@
 //! `GET /channels/{channel}/history`, or `GET /history?channel=…`: a part of a channel's history, page by page.
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fanfare_hub::entry::Entry;
 use fanfare_hub::frame::DELETE;
 use fanfare_hub::limits::HISTORY_EVENTS_MAX;
-use fanfare_hub::{ChannelName, Data, HistoryError, HistoryPage, HistoryQuery, Order, Since};
+use fanfare_hub::{Data, HistoryError, HistoryPage, HistoryQuery, Order, Since};
 use serde::Serialize;
 
 use super::channel::store_failed;
-use crate::channel_arg::{ChannelPath, only_channel};
+use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::limits::PAGE_LENGTH;
@@ -80,24 +80,10 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// The endpoint, with the channel in the path.
-pub(crate) async fn by_path(
-    State(door): State<Door>,
-    ChannelPath(channel): ChannelPath,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ApiError> {
-    let query = Query::parse(query.as_deref(), &["since", "before", "order", "limit"])?;
-    history(&door, channel, &query).await
-}
-
-/// The endpoint, with the channel in the query.
-pub(crate) async fn by_query(State(door): State<Door>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
-    let query = Query::parse(query.as_deref(), &["channel", "since", "before", "order", "limit"])?;
-    history(&door, only_channel(&query)?, &query).await
-}
-
-async fn history(door: &Door, channel: ChannelName, query: &Query) -> Result<Response, ApiError> {
-    let asked = asked(query)?;
+/// The endpoint.
+pub(crate) async fn history(State(door): State<Door>, channel: ChannelArg) -> Result<Response, ApiError> {
+    let (channel, query) = channel.one(&["since", "before", "order", "limit"])?;
+    let asked = asked(&query)?;
     let name = channel.clone();
     let page = door.read(move |hub| hub.history_of(&channel, asked)).await?.map_err(|error| refused(&error))?;
     Ok(answer(name.as_str(), &page))

@@ -4,7 +4,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, RawPathParams, RawQuery, State};
+use axum::extract::{FromRequestParts, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -23,6 +23,7 @@ use crate::body;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::limits::{ACK_BODY_BYTES_MAX, PAGE_LENGTH};
+use crate::path;
 use crate::query::Query;
 
 /// The user that the path names: one segment, percent-decoded.
@@ -33,10 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let not_utf8 = |_| ApiError::new(Code::NotUtf8, "the user in the path is not valid UTF-8 once decoded");
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(not_utf8)?;
-        let segment = params.iter().find(|(name, _)| *name == "user").map(|(_, segment)| segment);
-        user("user", segment.unwrap_or_default()).map(Self)
+        user("user", &path::segment(parts, state, "user").await?.unwrap_or_default()).map(Self)
     }
 }
 
@@ -125,8 +123,7 @@ pub(crate) async fn acknowledge(
     body: Body,
 ) -> Result<Json<Done>, ApiError> {
     Query::parse(query.as_deref(), &[])?;
-    body::expect_json(&body::essence(&headers))?;
-    let body = body::read(&door, &headers, body, ACK_BODY_BYTES_MAX).await?;
+    let body = body::read_json(&door, &headers, body, ACK_BODY_BYTES_MAX).await?;
     let what = what(body::json(&body)?)?;
     done(&door, user, what, AckReason::Asked).await
 }

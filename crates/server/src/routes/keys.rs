@@ -2,21 +2,20 @@
 //! of one key. `DELETE /channels/{channel}?key=…`, or `DELETE /channels?channel=…&key=…`: deletes a key.
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use fanfare_hub::limits::HISTORY_EVENTS_MAX;
-use fanfare_hub::{ChannelName, Draft, Event, KeysPage, Publisher};
+use fanfare_hub::{Draft, Event, KeysPage, Publisher};
 use serde::Serialize;
 
 use super::channel::store_failed;
 use super::history::EventOf;
 use super::publish_raw::{Answer, append_one, fence, idempotency_key, refused_draft};
-use crate::channel_arg::{ChannelPath, only_channel};
+use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::limits::PAGE_LENGTH;
-use crate::query::Query;
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -30,23 +29,9 @@ struct Page<'a> {
     cursor: &'a str,
 }
 
-/// The endpoint, with the channel in the path.
-pub(crate) async fn by_path(
-    State(door): State<Door>,
-    ChannelPath(channel): ChannelPath,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ApiError> {
-    let query = Query::parse(query.as_deref(), &["key", "after", "limit"])?;
-    keys(&door, channel, &query).await
-}
-
-/// The endpoint, with the channel in the query.
-pub(crate) async fn by_query(State(door): State<Door>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
-    let query = Query::parse(query.as_deref(), &["channel", "key", "after", "limit"])?;
-    keys(&door, only_channel(&query)?, &query).await
-}
-
-async fn keys(door: &Door, channel: ChannelName, query: &Query) -> Result<Response, ApiError> {
+/// Reads a page of values.
+pub(crate) async fn read(State(door): State<Door>, channel: ChannelArg) -> Result<Response, ApiError> {
+    let (channel, query) = channel.one(&["key", "after", "limit"])?;
     let name = channel.clone();
     let after = query.one("after")?.unwrap_or_default().to_owned();
     let limit = query.limit(PAGE_LENGTH, HISTORY_EVENTS_MAX)?;
@@ -69,35 +54,20 @@ fn answer(channel: &str, page: &KeysPage) -> Response {
     Json(Page { channel, values, next: page.next.as_deref(), cursor: &page.cursor }).into_response()
 }
 
-/// Deletes a key of the channel in the path.
-pub(crate) async fn delete_by_path(
+/// Deletes a key.
+pub(crate) async fn delete(
     State(door): State<Door>,
-    ChannelPath(channel): ChannelPath,
-    RawQuery(query): RawQuery,
+    channel: ChannelArg,
     headers: HeaderMap,
 ) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["key", "fence"])?;
-    delete(&door, channel, &query, &headers).await
-}
-
-/// Deletes a key of the channel in the query.
-pub(crate) async fn delete_by_query(
-    State(door): State<Door>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["channel", "key", "fence"])?;
-    delete(&door, only_channel(&query)?, &query, &headers).await
-}
-
-async fn delete(door: &Door, channel: ChannelName, query: &Query, headers: &HeaderMap) -> Result<Answer, ApiError> {
+    let (channel, query) = channel.one(&["key", "fence"])?;
     let key = query.one("key")?.ok_or_else(|| ApiError::malformed("query parameter `key` is missing"))?;
     let mut event = Event::deletion(key);
-    if let Some(key) = idempotency_key(headers)? {
+    if let Some(key) = idempotency_key(&headers)? {
         event = event.idempotency_key(key);
     }
     let draft = Draft::new(vec![channel], event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(door, fence(draft, query.value("fence")?)?).await
+    append_one(&door, fence(draft, query.value("fence")?)?).await
 }
 
 #[cfg(test)]

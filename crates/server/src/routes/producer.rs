@@ -3,32 +3,17 @@
 //! `POST /producer?channel=…` is the same.
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
-use fanfare_hub::{ChannelName, Producer};
+use axum::extract::State;
+use fanfare_hub::Producer;
 
 use super::publish_raw::refused_publish;
-use crate::channel_arg::{ChannelPath, only_channel};
+use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::ApiError;
-use crate::query::Query;
 
-/// The endpoint, with the channel in the path.
-pub(crate) async fn by_path(
-    State(door): State<Door>,
-    ChannelPath(channel): ChannelPath,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Producer>, ApiError> {
-    Query::parse(query.as_deref(), &[])?;
-    producer(&door, channel).await
-}
-
-/// The endpoint, with the channel in the query.
-pub(crate) async fn by_query(State(door): State<Door>, RawQuery(query): RawQuery) -> Result<Json<Producer>, ApiError> {
-    let query = Query::parse(query.as_deref(), &["channel"])?;
-    producer(&door, only_channel(&query)?).await
-}
-
-async fn producer(door: &Door, channel: ChannelName) -> Result<Json<Producer>, ApiError> {
+/// The endpoint.
+pub(crate) async fn producer(State(door): State<Door>, channel: ChannelArg) -> Result<Json<Producer>, ApiError> {
+    let (channel, _) = channel.one(&[])?;
     door.hub().producer(channel).await.map(Json).map_err(refused_publish)
 }
 

@@ -5,13 +5,13 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use fanfare_hub::{AppendError, ChannelName, Draft, DraftError, Event, PublishError, Publisher, Receipt};
+use fanfare_hub::{AppendError, Draft, DraftError, Event, PublishError, Publisher, Receipt};
 
 use crate::body;
-use crate::channel_arg::{ChannelPath, channel};
+use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::duration;
 use crate::error::{ApiError, Code};
@@ -22,44 +22,21 @@ use crate::traces::Published;
 /// A receipt for the client, and what traces tell of it.
 pub(super) type Answer = (Published, Json<Receipt>);
 
-/// The endpoint, with the channel in the path.
-pub(crate) async fn by_path(
+/// The endpoint.
+pub(crate) async fn publish(
     State(door): State<Door>,
-    ChannelPath(channel): ChannelPath,
-    RawQuery(query): RawQuery,
+    channels: ChannelArg,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["key", "event", "retry", "ttl", "fence"])?;
-    publish(&door, vec![channel], &query, &headers, body).await
-}
-
-/// The endpoint, with its channels in the query.
-pub(crate) async fn by_query(
-    State(door): State<Door>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Answer, ApiError> {
-    let query = Query::parse(query.as_deref(), &["channel", "key", "event", "retry", "ttl", "fence"])?;
-    let channels: Vec<ChannelName> = query.all("channel").map(channel).collect::<Result<_, _>>()?;
+    let (channels, query) = channels.all(&["key", "event", "retry", "ttl", "fence"])?;
     if channels.is_empty() {
         let detail = "no channel is named; publish with `POST /channels/{channel}` or `POST /channels?channel=…`";
         return Err(ApiError::malformed(detail));
     }
-    publish(&door, channels, &query, &headers, body).await
-}
-
-async fn publish(
-    door: &Door,
-    channels: Vec<ChannelName>,
-    query: &Query,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Answer, ApiError> {
-    let event = event(door, query, headers, body).await?;
+    let event = event(&door, &query, &headers, body).await?;
     let draft = Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(door, fence(draft, query.value("fence")?)?).await
+    append_one(&door, fence(draft, query.value("fence")?)?).await
 }
 
 /// The event that a body is, with the options that its query and its headers say.

@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, RawPathParams, RawQuery, State};
+use axum::extract::{FromRequestParts, RawQuery, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use fanfare_hub::limits::FOLLOWS_MAX;
@@ -16,6 +16,7 @@ use crate::channel_arg::{channel, pattern};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::limits::{CHANGE_RETRY, SUBSCRIBE_BODY_BYTES_MAX};
+use crate::path;
 use crate::query::Query;
 
 /// The body of a PATCH.
@@ -71,9 +72,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let not_utf8 = |_| ApiError::new(Code::NotUtf8, "the stream in the path is not valid UTF-8 once decoded");
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(not_utf8)?;
-        let segment = params.iter().find(|(name, _)| *name == "stream").map_or("", |(_, segment)| segment);
+        let segment = path::segment(parts, state, "stream").await?.unwrap_or_default();
         let bad = |error| ApiError::malformed(format!("the stream in the path {error}"));
         segment.parse().map(Self).map_err(bad)
     }
@@ -99,8 +98,7 @@ pub(crate) async fn change(
     body: Body,
 ) -> Result<Json<Answer>, ApiError> {
     Query::parse(query.as_deref(), &[])?;
-    body::expect_json(&body::essence(&headers))?;
-    let body = body::read(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
+    let body = body::read_json(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
     let followed = door.hub().change_stream(stream, asked(&body)?).await.map_err(refused)?;
     Ok(Json(followed.into()))
 }

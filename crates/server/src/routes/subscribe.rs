@@ -57,8 +57,7 @@ pub(crate) async fn subscribe(
     body: Body,
 ) -> Result<Response, ApiError> {
     Query::parse(query.as_deref(), &[])?;
-    body::expect_json(&body::essence(&headers))?;
-    let body = body::read(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
+    let body = body::read_json(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
     let (subscribe, errors) = asked(&body, &headers)?;
     open(&door, subscribe, errors, client, handover).await
 }
