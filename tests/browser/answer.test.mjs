@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { TOKENS } from '../../web/answer_sample.js';
 import { openTab } from './browser.mjs';
 import { Hub, until } from './harness.mjs';
 
@@ -54,6 +55,33 @@ test('a streamed answer survives reloads, a crash and a restart in mid-text, byt
   await tab.goto(page);
   await ended();
   assert.equal(await shown(tab), TEXT);
+});
+
+test('a page that writes goes on after a reload and a crash, and gives way to another that takes over', async (t) => {
+  const hub = await Hub.open(t);
+  const first = await openTab(t);
+  await first.goto(`${hub.url}/assets/answer.html`);
+  await first.click('#write');
+  const count = async (tab) => Number(await tab.locator('#count').textContent());
+  await until('the first window writes', async () => (await count(first)) >= 20);
+  assert.match(first.url(), /\?channel=answer:\w+$/, 'on a channel of its own');
+
+  await first.reload();
+  await until('it goes on by itself', async () => (await count(first)) >= 60);
+  await hub.kill9();
+  await hub.start();
+  await until('it goes on when the hub is back', async () => (await count(first)) >= 90);
+
+  const second = await openTab(t);
+  await second.goto(first.url());
+  await until('the second window has it, too', async () => (await count(second)) >= 90);
+  await second.click('#write');
+  await until('the first hears of it', async () => /fence/.test((await first.locator('#writer').textContent()) ?? ''));
+  for (const tab of [first, second]) {
+    await until('the end is there', async () => (await tab.locator('#state').textContent()) === 'ended: done');
+    assert.equal(await shown(tab), TOKENS.join(''), 'each token once');
+    assert.equal(await count(tab), TOKENS.length);
+  }
 });
 
 test('a page that does not listen for the end stays away all the same', async (t) => {
