@@ -56,8 +56,6 @@ mod horizon;
 pub mod hub;
 mod idempotency;
 pub mod inbox;
-#[cfg(test)]
-mod inbox_simulation;
 mod index;
 pub mod info;
 mod json;
@@ -93,8 +91,6 @@ mod shared_events;
 mod simulation;
 mod socket;
 mod space;
-#[cfg(test)]
-mod state_simulation;
 pub mod stats;
 mod steer;
 pub mod store;
