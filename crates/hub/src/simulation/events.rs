@@ -1,6 +1,5 @@
-//! The whole engine, without threads and with a clock that stands still, against a naive reference: random publishes,
-//! cuts, stalls, retention, restarts and crashes, stores that fail and come back, channels that appear, all classes of
-//! durability. One number decides a whole run.
+//! Events in the whole engine, against a naive reference: random publishes, cuts, stalls, retention, restarts and crashes,
+//! stores that fail and come back, channels that appear, all classes of durability.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,25 +8,22 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::pieces::{Pieces, Plan, random_window};
+use super::run_seeds;
 use crate::append_error::AppendError;
 use crate::audience::EVERYONE;
 use crate::channel::ChannelName;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::Clock;
 use crate::event::Event;
-use crate::history::History;
 use crate::limits::DISK_RESERVE_BYTES;
 use crate::pattern::Pattern;
 use crate::position::Position;
-use crate::remembered::Remembered;
 use crate::rule::{Durability, HistoryLimits, Overflow, Rule, Rules};
+use crate::shard::Shard;
 use crate::shard::change::Order;
-use crate::shard::{Job, Shard, ShardSettings};
-use crate::space::Space;
-use crate::stats::Counters;
-use crate::store::Store;
 use crate::store::faulty::FaultyStore;
 use crate::stream_id::StreamId;
-use crate::writer::{Group, Writer, WriterParts};
+use crate::writer::Group;
 
 mod client;
 mod connecting;
@@ -50,7 +46,7 @@ fn name(text: &str) -> ChannelName {
     ChannelName::new(text).unwrap()
 }
 
-fn rules() -> Arc<Rules> {
+fn rules() -> Rules {
     let rule = |pattern, durability, count_max, age_s| {
         let age_max = Duration::from_secs(age_s);
         Rule::new(Pattern::new(pattern).unwrap()).durability(durability).history(HistoryLimits {
@@ -59,7 +55,7 @@ fn rules() -> Arc<Rules> {
             ..HistoryLimits::default()
         })
     };
-    Arc::new(Rules::new(vec![
+    Rules::new(vec![
         Rule { flush: Duration::from_secs(1), ..rule("tf", Durability::Transient, 6, 10_000) },
         Rule { flush: Duration::from_secs(5), ..rule("f1", Durability::Durable, 100, 10_000) },
         Rule { flush: Duration::from_millis(200), ..rule("f2", Durability::Memory, 100, 10_000) },
@@ -68,29 +64,19 @@ fn rules() -> Arc<Rules> {
         rule("r:*", Durability::Durable, 4, 10_000),
         rule("o*", Durability::Durable, 3, 10_000).overflow(Overflow::Close),
         rule("x:*", Durability::Durable, 1_000, 60),
-    ]))
+    ])
 }
 
-/// A hub in pieces, with everything around it.
+/// A hub, its listeners, and what should have come of it.
 struct World {
     rng: StdRng,
-    clock: Arc<ManualClock>,
-    disk: Arc<FaultyStore>,
+    hub: Pieces,
     /// What nobody knows the outcome of, until the store is back.
     failed: Option<Failed>,
     /// Whether the store was opened again, but the log could not go on yet.
     half_back: bool,
-    writer: Writer,
-    history: History,
-    shards: Vec<Shard>,
-    counters: Arc<Counters>,
-    remembered: Arc<Remembered>,
-    /// Reads that nobody has done yet, with their shard.
-    jobs: Vec<(usize, Job)>,
     clients: Vec<Client>,
     reference: Reference,
-    window_bytes: usize,
-    cursor_age_max: Duration,
     /// Whether its disk runs full now and then.
     is_small: bool,
     /// What shards are yet to be told, in order.
@@ -101,132 +87,76 @@ struct World {
     trace: Vec<String>,
 }
 
-fn open_writer(disk: &Arc<FaultyStore>, clock: &Arc<ManualClock>, seed: u64, window: usize, age: Duration) -> Writer {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let store: Arc<dyn Store> = disk.clone();
-    let space = Arc::new(Space::open(store.clone(), None, None).unwrap());
-    Writer::open(WriterParts {
-        store,
-        rules: rules(),
-        clock: clock.clone(),
-        random: Box::new(move || rng.random()),
-        window_bytes: window,
-        channels_max: 6,
-        cursor_age_max: age,
-        space,
-    })
-    .unwrap()
-}
-
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let clock = Arc::new(ManualClock::at(1_000_000));
-        let disk = Arc::new(FaultyStore::default());
-        let window_bytes = *[0, 3_000, 20_000, 1 << 20].get(rng.random_range(0..4)).unwrap();
-        let cursor_age_max = Duration::from_secs(if rng.random_bool(0.5) { 200 } else { 1_000_000 });
-        let writer = open_writer(&disk, &clock, rng.random(), window_bytes, cursor_age_max);
-        let history = writer.history();
-        let counters = Arc::<Counters>::default();
+        let plan = Plan {
+            rules,
+            channels_max: 6,
+            window_bytes: random_window(&mut rng),
+            cursor_age_max: Duration::from_secs(if rng.random_bool(0.5) { 200 } else { 1_000_000 }),
+            age_max: Some(Duration::from_mins(3)),
+        };
+        let hub = Pieces::new(plan, rng.random());
         let clients = (0..rng.random_range(1..6)).map(|which| Client::random(StreamId(which), &mut rng)).collect();
-        let mut world = Self {
+        Self {
             rng,
-            clock: clock.clone(),
-            disk,
+            hub,
             failed: None,
             half_back: false,
-            writer,
-            history,
-            shards: Vec::new(),
-            counters: counters.clone(),
-            remembered: Arc::new(Remembered::new(clock.clone(), counters)),
-            jobs: Vec::new(),
             clients,
             reference: Reference::default(),
-            window_bytes,
-            cursor_age_max,
             is_small: seed % 2 == 1,
             orders: Vec::new(),
             ids: 1_000,
             trace: Vec::new(),
-        };
-        world.start_shards();
-        world
-    }
-
-    fn start_shards(&mut self) {
-        let settings = ShardSettings {
-            stall_max: Duration::from_secs(30),
-            rate_min: 20,
-            slow_max: Duration::from_mins(1),
-            age_max: Some(Duration::from_mins(3)),
-            retry: (Duration::from_secs(2), Duration::from_secs(4)),
-            bye_retry: (Duration::from_secs(3), Duration::from_secs(6)),
-        };
-        self.remembered = Arc::new(Remembered::new(self.clock.clone(), self.counters.clone()));
-        let new = |number: usize, seed: u64| {
-            let mut rng = StdRng::seed_from_u64(seed);
-            let (window, epochs) = (self.writer.window.clone(), self.writer.epochs.clone());
-            let random = Box::new(move || rng.random::<f64>());
-            let counted = (self.counters.clone(), self.writer.endings.clone());
-            let remembered = (number, self.remembered.clone());
-            Shard::new(window, epochs, counted, remembered, settings, random, self.clock.elapsed())
-        };
-        self.shards = vec![new(0, 1), new(1, 2)];
-        self.jobs.clear();
-        self.orders.clear();
+        }
     }
 
     /// One random thing happens.
     fn step(&mut self) {
-        if self.writer.is_failed() && self.rng.random_bool(0.1) {
+        if self.hub.writer.is_failed() && self.rng.random_bool(0.1) {
             self.reopen();
         }
         match self.rng.random_range(0..100) {
             0..26 => self.publish(),
             26..30 => self.change_one(),
-            30..40 => {
-                let which = self.rng.random_range(0..self.shards.len());
-                let now = self.clock.elapsed();
-                self.shards[which].pass(now);
-                self.shards[which].turn(now);
-                self.shards[which].flush(now);
-            }
+            30..40 => self.hub.pass(&mut self.rng),
             40..60 => self.read_one(),
             60..80 => self.network(),
             80..86 => self.connect_or_cut(),
             86..90 => {
                 // Streams end in time to read what a channel's floor says before it is forgotten.
                 let most_ms = if self.rng.random_bool(0.3) { 100_000 } else { 20_000 };
-                self.clock.advance(Duration::from_millis(self.rng.random_range(1..most_ms)));
+                self.hub.clock.advance(Duration::from_millis(self.rng.random_range(1..most_ms)));
             }
             90..94 => {
-                self.writer.sweep();
+                self.hub.writer.sweep();
             }
             // As if the disk limit were reached.
-            95 if self.is_small => self.writer.want_oldest(self.rng.random_range(1..1_500)),
+            95 if self.is_small => self.hub.writer.want_oldest(self.rng.random_range(1..1_500)),
             94..97 => {
-                let (now, time) = (self.clock.elapsed(), self.clock.unix_ms());
-                self.shards.iter_mut().for_each(|shard| shard.tick(now, time));
+                let (now, time) = (self.hub.now(), self.hub.clock.unix_ms());
+                self.hub.shards.iter_mut().for_each(|shard| shard.tick(now, time));
             }
             97 if self.rng.random_bool(0.5) => self.restart(),
             98 if self.is_small && self.rng.random_bool(0.5) => {
                 // From full to not full and back; a little room is used up by what is published.
                 let room = [Some(0), Some(DISK_RESERVE_BYTES + 30_000), None][self.rng.random_range(0..3)];
-                self.disk.limit_room(room);
-                self.writer.space.look();
+                self.hub.disk.limit_room(room);
+                self.hub.writer.space.look();
             }
-            98 | 99 if self.rng.random_bool(0.5) => self.break_store(),
+            98 | 99 if self.rng.random_bool(0.5) => self.hub.break_store(&mut self.rng),
             _ => {}
         }
         if self.rng.random_bool(0.3) {
-            let shard = self.rng.random_range(0..self.shards.len());
+            let shard = self.rng.random_range(0..self.hub.shards.len());
             self.obey(shard);
         }
         self.hear_answers();
-        self.gather_jobs();
-        self.shards.iter().for_each(Shard::assert_bounds);
-        assert!(self.writer.window.size().0 <= self.window_bytes, "the window is bounded");
+        self.hub.gather_jobs();
+        self.hub.shards.iter().for_each(Shard::assert_bounds);
+        assert!(self.hub.writer.window.size().0 <= self.hub.plan.window_bytes, "the window is bounded");
     }
 
     fn publish(&mut self) {
@@ -243,15 +173,15 @@ impl World {
                 }
                 let draft = self.draft(event);
                 let except = Except { user: draft.except_user.clone(), stream: draft.except_stream };
-                let (channels, ttl, at_ms) = (draft.channels.clone(), draft.event.ttl, self.clock.unix_ms());
+                let (channels, ttl, at_ms) = (draft.channels.clone(), draft.event.ttl, self.hub.clock.unix_ms());
                 sent.push(Doubt { number, channels, except, ttl, at_ms });
                 drafts.push(draft);
             }
             batch.push(Group { drafts, atomic: self.rng.random_bool(0.2) });
         }
         let atomic: Vec<bool> = batch.iter().map(|group| group.atomic).collect();
-        let was_failed = self.writer.is_failed();
-        let outcomes = self.writer.append(batch);
+        let was_failed = self.hub.writer.is_failed();
+        let outcomes = self.hub.writer.append(batch);
         for (outcome, atomic) in outcomes.iter().zip(atomic) {
             let refused = outcome.iter().filter(|result| result.is_err()).count();
             assert!(!atomic || refused == 0 || refused == outcome.len(), "a part of an atomic batch was refused");
@@ -274,35 +204,19 @@ impl World {
         }
         if !doubts.is_empty() {
             self.trace.push(format!("{} in doubt", doubts.len()));
-            self.failed = Some(Failed { doubts, fate: self.disk.fate().expect("the store has failed") });
-        }
-    }
-
-    fn gather_jobs(&mut self) {
-        for (at, shard) in self.shards.iter_mut().enumerate() {
-            self.jobs.extend(shard.take_jobs().into_iter().map(|job| (at, job)));
+            self.failed = Some(Failed { doubts, fate: self.hub.disk.fate().expect("the store has failed") });
         }
     }
 
     /// Does one of the reads, any of them.
     fn read_one(&mut self) {
-        if self.jobs.is_empty() {
-            return;
-        }
-        let (shard, Job { key, work, place }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
-        let answer = match work.run(&self.history) {
-            Ok(answer) => answer,
-            Err(work) => {
-                assert!(self.disk.is_closed(), "only then reading is put off");
-                return self.jobs.push((shard, Job { key, work, place }));
-            }
-        };
+        let Some(read) = self.hub.read(&mut self.rng) else { return };
         if self.rng.random_bool(0.3) {
             // Between reading and the answer's arrival anything may happen.
             self.publish();
-            self.writer.sweep();
+            self.hub.writer.sweep();
         }
-        self.shards[shard].answer(key, answer, self.clock.elapsed());
+        self.hub.answer(read);
     }
 
     /// Some bytes come through to a client, perhaps half a block.
@@ -315,18 +229,16 @@ impl World {
     fn carry(&mut self, which: usize, count: usize) {
         let client = &mut self.clients[which];
         client.receive(count, &self.reference, &mut self.trace);
-        if let (true, Some((shard, key))) = (client.take_room(), client.connection) {
-            self.shards[shard].ready(key);
-        }
-        if client.has_ended() {
-            client.cut();
+        self.hub.hear_room(&mut client.connection);
+        if client.connection.has_ended() {
+            client.connection.cut();
         }
     }
 
     /// The floors of all channels as stored.
     fn floors(&self) -> HashMap<ChannelName, Position> {
         let names = CHANNELS.iter().chain([&EVERYONE]);
-        names.map(|c| (name(c), self.history.row(&name(c)).unwrap().row.floor)).collect()
+        names.map(|c| (name(c), self.hub.history.row(&name(c)).unwrap().row.floor)).collect()
     }
 
     /// The hub ends, in order or not, and comes back, now and then with an empty disk.
@@ -334,74 +246,59 @@ impl World {
         for client in &mut self.clients {
             // What was on its way may still arrive, or not.
             client.receive(self.rng.random_range(0..2_000), &self.reference, &mut self.trace);
-            client.cut();
+            client.connection.cut();
         }
         match self.rng.random_range(0..10) {
             0..5 => {
-                let in_order = !self.writer.is_failed() && self.writer.close().is_ok();
-                self.disk.restart(false);
+                let in_order = !self.hub.writer.is_failed() && self.hub.writer.close().is_ok();
+                self.hub.disk.restart(false);
                 self.reference.restarted(in_order);
                 self.trace.push(format!("restart, in order: {in_order}"));
             }
             5..9 => {
-                self.disk.restart(true);
+                self.hub.disk.restart(true);
                 self.reference.restarted(false);
                 self.trace.push("crash".into());
             }
             _ => {
-                self.disk = Arc::new(FaultyStore::default());
+                self.hub.disk = Arc::new(FaultyStore::default());
                 self.failed = None;
                 self.reference.forget_all();
                 self.clients.iter_mut().for_each(Client::log_is_new);
                 self.trace.push("new disk".into());
             }
         }
-        self.clock.advance(Duration::from_millis(self.rng.random_range(0..5_000)));
-        let seed = self.rng.random();
-        self.writer = open_writer(&self.disk, &self.clock, seed, self.window_bytes, self.cursor_age_max);
-        self.history = self.writer.history();
+        self.hub.clock.advance(Duration::from_millis(self.rng.random_range(0..5_000)));
+        self.hub.start_again(self.rng.random());
+        self.orders.clear();
         self.half_back = false;
         self.find_out(false);
-        self.start_shards();
     }
 
     /// Lets everything come to rest: all connected, all read, all carried.
     fn settle(&mut self) {
-        let now = self.clock.elapsed();
-        self.disk.disarm();
-        while self.writer.is_failed() {
+        self.hub.disk.disarm();
+        while self.hub.writer.is_failed() {
             self.reopen();
         }
         for _ in 0..100_000 {
             for which in 0..self.clients.len() {
-                if self.clients[which].connection.is_none() {
-                    self.connect(which, now);
+                if !self.clients[which].connection.is_open() {
+                    self.connect(which);
                 }
             }
-            for shard in &mut self.shards {
-                while shard.has_work() {
-                    shard.pass(now);
-                    shard.turn(now);
-                }
-                shard.flush(Duration::MAX);
-            }
-            self.gather_jobs();
-            let idle = self.jobs.is_empty();
-            for (shard, Job { key, work, .. }) in std::mem::take(&mut self.jobs) {
-                let Ok(answer) = work.run(&self.history) else { panic!("the store can be read") };
-                self.shards[shard].answer(key, answer, now);
-                self.hear_answers();
-            }
-            for shard in 0..self.shards.len() {
+            let was_idle = self.hub.work_off(Duration::MAX);
+            self.hear_answers();
+            for shard in 0..self.hub.shards.len() {
                 self.obey(shard);
             }
             let mut carried = false;
             for which in 0..self.clients.len() {
-                carried |= self.clients[which].has_bytes();
+                carried |= self.clients[which].connection.has_bytes();
                 self.carry(which, usize::MAX);
             }
-            self.gather_jobs();
-            if idle && !carried && self.jobs.is_empty() && self.clients.iter().all(|c| c.connection.is_some()) {
+            let is_read = self.hub.has_read_all();
+            if was_idle && !carried && is_read && self.clients.iter().all(|client| client.connection.is_open()) {
                 return;
             }
         }
@@ -411,9 +308,9 @@ impl World {
     fn check(&mut self) {
         self.check_due();
         for client in &self.clients {
-            client.check(&self.reference, self.clock.unix_ms());
+            client.check(&self.reference, self.hub.clock.unix_ms());
         }
-        self.reference.check_kept(&self.history, self.clock.unix_ms());
+        self.reference.check_kept(&self.hub.history, self.hub.clock.unix_ms());
     }
 }
 
@@ -431,28 +328,9 @@ fn run(seed: u64, steps: usize) -> Vec<String> {
     world.trace
 }
 
-/// Says which run it was, if one fails.
-fn run_named(seed: u64, steps: usize) {
-    let result = std::panic::catch_unwind(|| run(seed, steps));
-    if let Err(panic) = result {
-        eprintln!("simulation failed; repeat it with FANFARE_SEED={seed}");
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn first_seed() -> Option<u64> {
-    std::env::var("FANFARE_SEED").ok().and_then(|seed| seed.parse().ok())
-}
-
 #[test]
 fn no_event_is_lost_or_doubled_and_every_gap_is_due() {
-    if let Some(seed) = first_seed() {
-        return run_named(seed, 600);
-    }
-    let runs = if std::env::var_os("FANFARE_LONG").is_some() { 20_000 } else { 200 };
-    for seed in 0..runs {
-        run_named(seed, 600);
-    }
+    run_seeds("events", 200, 20_000, |seed| drop(run(seed, 600)));
 }
 
 #[test]

@@ -1,39 +1,32 @@
-//! Inboxes in the whole engine, without threads, against a naive reference: messages to users who each have two devices,
+//! Inboxes in the whole engine, against a naive reference: messages to users who each have two devices,
 //! acknowledgements of every kind, cuts in the midst of beginnings, slow readers, restarts and crashes, stores that fail. All
 //! devices end with the messages that nobody acknowledged; none gets a message twice or one that was acknowledged before it
 //! came, and nothing is acknowledged that its device never had.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::pieces::{Pieces, Plan, random_window};
+use super::run_seeds;
 use crate::AppendError;
 use crate::channel::ChannelName;
-use crate::clock::{Clock, ManualClock};
 use crate::cursor::Cursor;
 use crate::draft::{Draft, Publisher};
 use crate::event::Event;
-use crate::history::History;
 use crate::inbox::Acknowledge;
 use crate::pattern::Pattern;
-use crate::position::Position;
-use crate::remembered::Remembered;
 use crate::rule::{HistoryLimits, Rule, Rules};
-use crate::shard::{Job, Opening, Shard, ShardSettings};
-use crate::space::Space;
-use crate::stats::{CloseReason, Counters};
-use crate::store::Store;
-use crate::store::faulty::{Fate, Fault, FaultyStore};
+use crate::store::faulty::Fate;
 use crate::user::UserName;
-use crate::writer::{Group, Writer, WriterParts};
+use crate::writer::Group;
 
 mod client;
 mod devices;
 
-use client::{Client, Since};
+use client::Client;
 
 /// Users. The inbox of the last one is so small that it often drops its oldest.
 const USERS: [&str; 2] = ["ada", "bob"];
@@ -61,9 +54,9 @@ struct Inbox {
     dropped: HashSet<u64>,
 }
 
-fn rules() -> Arc<Rules> {
+fn rules() -> Rules {
     let small = HistoryLimits { count_max: SMALL as u64, ..HistoryLimits::default() };
-    Arc::new(Rules::new(vec![Rule::new(Pattern::new("@inbox/bob").unwrap()).history(small)]))
+    Rules::new(vec![Rule::new(Pattern::new("@inbox/bob").unwrap()).history(small)])
 }
 
 fn user(which: usize) -> UserName {
@@ -72,105 +65,51 @@ fn user(which: usize) -> UserName {
 
 struct World {
     rng: StdRng,
-    clock: Arc<ManualClock>,
-    disk: Arc<FaultyStore>,
+    hub: Pieces,
     /// What is unknown until the store is back, and what will turn out then.
     doubts: Vec<Change>,
     fate: Option<Fate>,
-    writer: Writer,
-    history: History,
-    shards: Vec<Shard>,
-    jobs: Vec<(usize, Job)>,
     clients: Vec<Client>,
     inboxes: [Inbox; 2],
     /// Nobody acknowledges but by coming back, so that messages wait for long.
     is_patient: bool,
     next: u64,
-    window_bytes: usize,
     met: Vec<&'static str>,
-}
-
-fn open_writer(disk: &Arc<FaultyStore>, clock: &Arc<ManualClock>, seed: u64, window_bytes: usize) -> Writer {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let store: Arc<dyn Store> = disk.clone();
-    Writer::open(WriterParts {
-        space: Arc::new(Space::open(store.clone(), None, None).unwrap()),
-        store,
-        rules: rules(),
-        clock: clock.clone(),
-        random: Box::new(move || rng.random()),
-        window_bytes,
-        channels_max: 2,
-        cursor_age_max: Duration::from_hours(1_000),
-    })
-    .unwrap()
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let clock = Arc::new(ManualClock::at(1_000_000));
-        let disk = Arc::new(FaultyStore::default());
-        let window_bytes = [0, 3_000, 20_000, 1 << 20][rng.random_range(0..4)];
-        let writer = open_writer(&disk, &clock, rng.random(), window_bytes);
-        let history = writer.history();
+        let plan = Plan {
+            rules,
+            channels_max: 2,
+            window_bytes: random_window(&mut rng),
+            cursor_age_max: Duration::from_hours(1_000),
+            age_max: None,
+        };
+        let hub = Pieces::new(plan, rng.random());
         let clients = (0..4).map(|which| Client::random(which / 2, which % 2, &mut rng)).collect();
-        let mut world = Self {
+        Self {
             rng,
-            clock,
-            disk,
+            hub,
             doubts: Vec::new(),
             fate: None,
-            writer,
-            history,
-            shards: Vec::new(),
-            jobs: Vec::new(),
             clients,
             inboxes: Default::default(),
             is_patient: seed.is_multiple_of(3),
             next: 1,
-            window_bytes,
             met: Vec::new(),
-        };
-        world.start_shards();
-        world
-    }
-
-    fn start_shards(&mut self) {
-        let settings = ShardSettings {
-            stall_max: Duration::from_secs(30),
-            rate_min: 20,
-            slow_max: Duration::from_mins(1),
-            age_max: None,
-            retry: (Duration::from_secs(2), Duration::from_secs(4)),
-            bye_retry: (Duration::from_secs(3), Duration::from_secs(6)),
-        };
-        let new = |seed: u64| {
-            let mut rng = StdRng::seed_from_u64(seed);
-            let (window, epochs) = (self.writer.window.clone(), self.writer.epochs.clone());
-            let random = Box::new(move || rng.random::<f64>());
-            let counters = Arc::<Counters>::default();
-            let remembered = (0, Arc::new(Remembered::new(self.clock.clone(), counters.clone())));
-            let shared = (counters, self.writer.endings.clone());
-            Shard::new(window, epochs, shared, remembered, settings, random, self.clock.elapsed())
-        };
-        self.shards = vec![new(1), new(2)];
-        self.jobs.clear();
+        }
     }
 
     fn step(&mut self) {
-        if self.writer.is_failed() && self.rng.random_bool(0.2) {
+        if self.hub.writer.is_failed() && self.rng.random_bool(0.2) {
             self.reopen();
         }
-        let now = self.clock.elapsed();
         match self.rng.random_range(0..100) {
             0..25 => self.publish(),
             25..35 if !self.is_patient => self.acknowledge(),
-            35..45 => {
-                let which = self.rng.random_range(0..self.shards.len());
-                self.shards[which].pass(now);
-                self.shards[which].turn(now);
-            }
+            35..45 => self.hub.pass(&mut self.rng),
             45..62 => self.read_one(),
             62..80 => {
                 let which = self.rng.random_range(0..self.clients.len());
@@ -178,25 +117,21 @@ impl World {
                 self.carry(which, count);
             }
             80..89 => self.connect_or_cut(),
-            89..92 => self.clock.advance(Duration::from_millis(self.rng.random_range(1..5_000))),
+            89..92 => self.hub.clock.advance(Duration::from_millis(self.rng.random_range(1..5_000))),
             92..95 => {
-                self.writer.sweep();
+                self.hub.writer.sweep();
             }
             95 if self.rng.random_bool(0.5) => self.restart(),
-            96..98 => {
-                let fate = [Fate::Kept, Fate::Dropped, Fate::DroppedWithUnsynced][self.rng.random_range(0..3)];
-                let (failed_reopenings, closed_meanwhile) = (self.rng.random_range(0..3), self.rng.random_bool(0.5));
-                self.disk.fail(Fault { fate, failed_reopenings, closed_meanwhile });
-            }
+            96..98 => self.hub.break_store(&mut self.rng),
             _ => {}
         }
-        self.gather_jobs();
+        self.hub.gather_jobs();
     }
 
     /// Appends drafts and takes in what became of them. Tells whether all were taken or turned out to be nothing.
     fn append(&mut self, drafts: Vec<Draft>, changes: &[Change]) -> bool {
-        let was_failed = self.writer.is_failed();
-        let outcomes = self.writer.append(vec![Group { drafts, atomic: false }]).remove(0);
+        let was_failed = self.hub.writer.is_failed();
+        let outcomes = self.hub.writer.append(vec![Group { drafts, atomic: false }]).remove(0);
         let mut is_done = true;
         for (change, outcome) in changes.iter().zip(outcomes) {
             match outcome {
@@ -210,8 +145,8 @@ impl World {
                 Err(error) => panic!("{change:?}: {error}"),
             }
         }
-        if !was_failed && self.writer.is_failed() {
-            self.fate = self.disk.fate();
+        if !was_failed && self.hub.writer.is_failed() {
+            self.fate = self.hub.disk.fate();
         }
         is_done
     }
@@ -236,7 +171,7 @@ impl World {
 
     /// A device acknowledges something of what it had, or somebody empties an inbox.
     fn acknowledge(&mut self) {
-        if self.disk.is_closed() {
+        if self.hub.disk.is_closed() {
             return;
         }
         let client = &self.clients[self.rng.random_range(0..self.clients.len())];
@@ -259,7 +194,7 @@ impl World {
     }
 
     fn acknowledge_as(&mut self, which: usize, what: &Acknowledge, expected: &BTreeSet<u64>) {
-        let drafts = self.history.acknowledged(&user(which), what).unwrap();
+        let drafts = self.hub.history.acknowledged(&user(which), what).unwrap();
         let numbers = self.numbers(which, &drafts);
         // What is in doubt may stand in the store already.
         if self.doubts.is_empty() && !matches!(what, Acknowledge::Keys(_)) {
@@ -276,10 +211,10 @@ impl World {
 
     /// The messages that deletions are of, where they are still there.
     fn numbers(&self, which: usize, drafts: &[Draft]) -> Vec<Option<u64>> {
-        let known = self.history.row(user(which).inbox()).unwrap();
+        let known = self.hub.history.row(user(which).inbox()).unwrap();
         let number = |draft: &Draft| {
             let key = draft.event.key.as_deref().filter(|_| draft.event.is_deleted)?;
-            let entry = self.history.value(known, key).unwrap()?;
+            let entry = self.hub.history.value(known, key).unwrap()?;
             Some(std::str::from_utf8(&entry.record.data).unwrap().parse().unwrap())
         };
         drafts.iter().map(number).collect()
@@ -318,7 +253,7 @@ impl World {
     }
 
     fn reopen(&mut self) {
-        if self.writer.reopen().is_ok() {
+        if self.hub.writer.reopen().is_ok() {
             self.met.push("reopened");
             self.find_out();
         }
@@ -330,16 +265,13 @@ impl World {
             client.cut();
         }
         let crash = self.rng.random_bool(0.5);
-        if !crash && !self.writer.is_failed() && self.writer.close().is_err() {
+        if !crash && !self.hub.writer.is_failed() && self.hub.writer.close().is_err() {
             self.met.push("failed at the end");
         }
-        self.disk.restart(crash);
+        self.hub.disk.restart(crash);
         self.met.push(if crash { "crashed" } else { "restarted" });
-        let seed = self.rng.random();
-        self.writer = open_writer(&self.disk, &self.clock, seed, self.window_bytes);
-        self.history = self.writer.history();
+        self.hub.start_again(self.rng.random());
         self.find_out();
-        self.start_shards();
     }
 }
 
@@ -357,14 +289,7 @@ fn run(seed: u64) -> Vec<&'static str> {
 
 #[test]
 fn all_devices_end_with_what_nobody_acknowledged() {
-    let named = std::env::var("FANFARE_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    let runs = if std::env::var_os("FANFARE_LONG").is_some() { 10_000 } else { 150 };
-    for seed in named.map_or(0..runs, |seed| seed..seed + 1) {
-        if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
-            eprintln!("the simulation of inboxes failed; repeat it with FANFARE_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    run_seeds("inboxes", 150, 10_000, |seed| drop(run(seed)));
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! A listener as a browser is one: it reads blocks, keeps the last id, comes back with it. It checks what can be checked at
 //! once, and the rest at the end.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use fanfare_wire::{Decoder, Item};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -17,14 +15,12 @@ use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
 use crate::frame::Form;
-use crate::index::StreamKey;
-use crate::mailbox::{BodyInlet, mailbox};
-use crate::notice::HelloStyle;
 use crate::outlet::Outlet;
 use crate::pattern::Pattern;
 use crate::position::Position;
+use crate::simulation::connection::{Connection, Heard};
 use crate::stream_id::StreamId;
-use crate::subscription::{HeartbeatStyle, Style, Subscription};
+use crate::subscription::Subscription;
 use crate::user::UserName;
 
 /// A gap that was told.
@@ -39,11 +35,7 @@ struct Told {
     fill: Option<u32>,
 }
 
-/// What is on its way between hub and client.
-type Wire = Arc<Mutex<VecDeque<u8>>>;
-
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is something else that a client knows")]
 pub(super) struct Client {
     /// What it asks for.
     follows: Arc<Follows>,
@@ -53,13 +45,7 @@ pub(super) struct Client {
     pub(super) id: StreamId,
     /// Whether it brings its id.
     pub(super) is_named: bool,
-    pub(super) connection: Option<(usize, StreamKey)>,
-    inlet: Option<BodyInlet>,
-    wire: Wire,
-    /// The hub waits to hear that there is room again.
-    room: bool,
-    ended: bool,
-    decoder: Decoder,
+    pub(super) connection: Connection,
     /// What a browser would send as `Last-Event-ID`.
     last_id: String,
     /// Where it began: the cursor of the first hello, and the floors then.
@@ -118,12 +104,7 @@ impl Client {
             follows: Arc::new(follows),
             id,
             is_named: rng.random_bool(0.6),
-            connection: None,
-            inlet: None,
-            wire: Wire::default(),
-            room: false,
-            ended: false,
-            decoder: Decoder::new(),
+            connection: Connection::default(),
             last_id: String::new(),
             began: None,
             floors: HashMap::new(),
@@ -138,28 +119,11 @@ impl Client {
     }
 
     pub(super) fn connect(&mut self, slot: u64) -> (Subscription, Outlet, LastEventId) {
-        let (outlet, inlet) = mailbox();
-        self.inlet = Some(inlet);
-        self.ended = false;
-        self.room = false;
-        self.decoder = Decoder::new();
         self.told_now.clear();
         self.told_before = self.told.len();
         self.received_before = self.received.len();
         self.progress = Default::default();
-        let style = Style {
-            stream: self.id,
-            form: Form::Raw,
-            hello: HelloStyle::Event,
-            beat: HeartbeatStyle::Comment,
-            heartbeat_ms: 15_000,
-        };
-        let last = match self.last_id.as_str() {
-            "" => LastEventId::None,
-            id => id.parse().map_or(LastEventId::Foreign, LastEventId::Cursor),
-        };
-        let opening = b": fanfare\nretry: 3000\n";
-        (Subscription::new(self.follows.clone(), style, slot, opening), Outlet::Body(outlet), last)
+        self.connection.ask(self.follows.clone(), (self.id, Form::Raw), &self.last_id, slot)
     }
 
     /// What the hub keeps at the moment at which this stream is opened.
@@ -176,17 +140,6 @@ impl Client {
         self.began = Some((cursor, self.floors.clone()));
     }
 
-    /// The connection is gone, with what was on its way.
-    pub(super) fn cut(&mut self) {
-        self.connection = None;
-        self.inlet = None;
-        self.wire.lock().unwrap().clear();
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
-    }
-
     pub(super) fn log_is_new(&mut self) {
         self.log_is_new = !self.last_id.is_empty();
         self.began = None;
@@ -197,49 +150,11 @@ impl Client {
         self.steered.forget();
     }
 
-    pub(super) fn has_bytes(&mut self) -> bool {
-        self.take();
-        !self.wire.lock().unwrap().is_empty()
-    }
-
-    /// Whether the hub waits to hear that there is room again.
-    pub(super) fn take_room(&mut self) -> bool {
-        std::mem::take(&mut self.room)
-    }
-
-    /// Moves what the hub wrote on to the wire.
-    fn take(&mut self) {
-        let Some(inlet) = &mut self.inlet else { return };
-        // At most one mailbox is ever on the wire: the kernel's buffers, so to speak.
-        while self.wire.lock().unwrap().is_empty() && !self.ended {
-            match inlet.poll_take(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
-                std::task::Poll::Pending => break,
-                std::task::Poll::Ready(None) => self.ended = true,
-                std::task::Poll::Ready(Some(taken)) => {
-                    self.room |= taken.tell_room;
-                    self.wire.lock().unwrap().extend(Bytes::as_ref(&taken.bytes));
-                }
-            }
-        }
-    }
-
     /// Up to `count` bytes come through.
     pub(super) fn receive(&mut self, count: usize, reference: &Reference, trace: &mut Vec<String>) {
-        if self.connection.is_none() {
-            return;
-        }
-        self.take();
-        let bytes: Vec<u8> = {
-            let mut wire = self.wire.lock().unwrap();
-            let count = count.min(wire.len());
-            wire.drain(..count).collect()
-        };
-        self.decoder.push(&bytes);
-        while let Some(item) = self.decoder.next() {
-            if let Item::Event(event) = item.expect("the hub's stream is well formed") {
-                trace.push(format!("{}: {} {} {}", self.id, event.id, event.event, event.data));
-                self.hear(&event, reference);
-            }
+        for Heard { event, .. } in self.connection.receive(count) {
+            trace.push(format!("{}: {} {} {}", self.id, event.id, event.event, event.data));
+            self.hear(&event, reference);
         }
     }
 

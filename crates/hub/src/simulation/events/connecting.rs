@@ -1,61 +1,60 @@
 //! Clients come and go, and come back before the hub knows that they have left.
 
-use std::time::Duration;
-
 use rand::RngExt;
 
 use super::World;
-use crate::clock::Clock;
 use crate::cursor::Cursor;
 use crate::remembered::Where;
-use crate::shard::Opening;
 use crate::shard::change::Order;
 use crate::steer::open_named;
 
 impl World {
     pub(super) fn connect_or_cut(&mut self) {
         let which = self.rng.random_range(0..self.clients.len());
-        let now = self.clock.elapsed();
-        if let Some((shard, key)) = self.clients[which].connection {
-            if self.clients[which].is_named && self.rng.random_bool(0.3) && !self.disk.is_closed() && !self.half_back {
+        if self.clients[which].connection.is_open() {
+            if self.clients[which].is_named && self.rng.random_bool(0.3) && self.can_look() {
                 // It comes back before the hub knows that it has left.
                 self.trace.push("opened anew".into());
-                self.clients[which].cut();
-                return self.connect(which, now);
+                self.clients[which].connection.cut();
+                return self.connect(which);
             }
-            self.shards[shard].close(key, crate::stats::CloseReason::Left);
+            self.hub.leave(&self.clients[which].connection);
             self.hear_answers();
-            self.clients[which].cut();
+            self.clients[which].connection.cut();
         } else {
-            self.connect(which, now);
+            self.connect(which);
         }
     }
 
-    pub(super) fn connect(&mut self, which: usize, now: Duration) {
-        if self.disk.is_closed() || self.half_back {
-            // The test itself could not see what such a stream is promised: nothing can be read, or the store is open again
-            // and shows floors of a commit that is not released yet.
+    /// Whether the test itself can see what is kept. Otherwise nothing can be read, or the store is open again and shows
+    /// floors of a commit that is not released yet.
+    pub(super) fn can_look(&self) -> bool {
+        !self.hub.disk.is_closed() && !self.half_back
+    }
+
+    pub(super) fn connect(&mut self, which: usize) {
+        if !self.can_look() {
             return;
         }
-        let shard = self.rng.random_range(0..self.shards.len());
+        let shard = self.rng.random_range(0..self.hub.shards.len());
         // What is kept at this moment is what the stream is promised.
         let floors = self.floors();
-        let kept = self.reference.kept(&self.history);
+        let kept = self.reference.kept(&self.hub.history);
         let id = if self.clients[which].is_named { self.clients[which].id } else { self.next_id() };
         let client = &mut self.clients[which];
         client.id = id;
-        if !client.is_named || self.remembered.find(id) == Where::Unknown {
+        if !client.is_named || self.hub.remembered.find(id) == Where::Unknown {
             client.steered.is_forgotten();
         }
-        let (head, slot) = self.writer.window.head();
+        let (head, slot) = self.hub.writer.window.head();
         client.promise(floors, &kept);
         let (mut subscription, outlet, mut last) = client.connect(slot);
         let mut resumed = None;
         if client.is_named {
-            let is_good = |cursor: &Cursor| self.history.epochs.place(cursor, head).is_ok();
+            let is_good = |cursor: &Cursor| self.hub.history.epochs.place(cursor, head).is_ok();
             let replaced;
             (last, resumed, replaced) =
-                open_named(&self.remembered, &mut subscription, (shard, 0), (last, head), is_good);
+                open_named(&self.hub.remembered, &mut subscription, (shard, 0), (last, head), is_good);
             if let Some((other, what)) = replaced {
                 let (reply, _) = tokio::sync::oneshot::channel();
                 self.orders.push((other, Order { stream: id, what, reply }));
@@ -63,11 +62,9 @@ impl World {
             // What is said to a shard comes in order.
             self.obey(shard);
         }
-        let is_now = crate::beginning::is_now(&self.history, subscription.follows());
-        let opening = Opening { subscription, outlet, last, resumed, head, is_now, place: None };
-        let key = self.shards[shard].open(opening, now);
-        self.clients[which].connection = Some((shard, key));
-        if let Some(id) = self.shards[shard].id_of(key) {
+        let key = self.hub.open(shard, (subscription, outlet, last), resumed);
+        self.clients[which].connection.at = Some((shard, key));
+        if let Some(id) = self.hub.shards[shard].id_of(key) {
             self.clients[which].id = id;
         }
     }

@@ -23,7 +23,7 @@ impl World {
         } else if self.rng.random_bool(0.12) {
             let pattern = Pattern::new(PATTERNS[self.rng.random_range(0..PATTERNS.len())]).unwrap();
             let mut met = BTreeSet::new();
-            for index in self.shards.iter().map(Shard::index) {
+            for index in self.hub.shards.iter().map(Shard::index) {
                 met.extend(index.read().unwrap().names_of(&pattern).cloned());
             }
             let draft = Draft::of(met.into_iter().collect(), event, Publisher::Anyone);

@@ -11,13 +11,11 @@ use super::{CHANNELS, World, name};
 use crate::audience::everyone;
 use crate::change::{Change, Followed};
 use crate::channel::ChannelName;
-use crate::clock::Clock;
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::remembered::Where;
-use crate::shard::Job;
 use crate::shard::change::{Answered, Order, What};
 use crate::stream_id::StreamId;
 
@@ -281,22 +279,21 @@ impl World {
         if self.rng.random_bool(0.3) {
             self.calm();
         }
-        let (id, connection) = (self.clients[which].id, self.clients[which].connection);
-        if self.disk.is_closed() || self.half_back {
-            // As with connecting: the test could not see what is promised.
+        let (id, at) = (self.clients[which].id, self.clients[which].connection.at);
+        if !self.can_look() {
             return;
         }
-        match self.remembered.find(id) {
+        match self.hub.remembered.find(id) {
             Where::Open(shard) => self.send_change(which, shard, change),
             Where::Closed => {
-                let followed = self.remembered.change(id, &change).unwrap().unwrap();
+                let followed = self.hub.remembered.change(id, &change).unwrap().unwrap();
                 let (kept, _) = self.kept_now();
                 self.trace.push(format!("changed while away: {}", followed.revision));
                 self.clients[which].steered.answered(&change, &followed, &kept, None);
             }
             Where::Ended => unreachable!("nobody ends a stream"),
             Where::Unknown => {
-                if let Some((shard, _)) = connection {
+                if let Some((shard, _)) = at {
                     self.send_change(which, shard, change);
                 }
             }
@@ -306,19 +303,8 @@ impl World {
     /// Nothing is published for a while: streams become level with the log.
     fn calm(&mut self) {
         for _ in 0..30 {
-            let now = self.clock.elapsed();
-            for shard in &mut self.shards {
-                shard.pass(now);
-                shard.turn(now);
-            }
-            self.gather_jobs();
-            for (shard, Job { key, work, place }) in std::mem::take(&mut self.jobs) {
-                match work.run(&self.history) {
-                    Ok(answer) => self.shards[shard].answer(key, answer, now),
-                    Err(work) => self.jobs.push((shard, Job { key, work, place })),
-                }
-                self.hear_answers();
-            }
+            self.hub.work_off(self.hub.now());
+            self.hear_answers();
             (0..self.clients.len()).for_each(|which| self.carry(which, usize::MAX));
         }
     }
@@ -336,28 +322,28 @@ impl World {
 
     /// A shard does what it was told, in order.
     pub(super) fn obey(&mut self, shard: usize) {
-        let now = self.clock.elapsed();
+        let now = self.hub.now();
         let (these, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.orders).into_iter().partition(|(of, _)| *of == shard);
         self.orders = others;
         for (_, order) in these {
-            self.shards[shard].order(order, now);
+            self.hub.shards[shard].order(order, now);
             self.hear_answers();
         }
     }
 
     /// What is kept, where that can be seen, and the floors.
     fn kept_now(&self) -> (Kept, HashMap<ChannelName, Position>) {
-        if self.disk.is_closed() || self.half_back {
+        if !self.can_look() {
             return Default::default();
         }
         let floors = self.floors();
-        (self.reference.kept(&self.history), floors)
+        (self.reference.kept(&self.hub.history), floors)
     }
 
     /// What the hub has answered so far.
     pub(super) fn hear_answers(&mut self) {
-        let head = self.history.epochs.cursor(self.writer.window.head().0, None).to_text();
+        let head = self.hub.history.epochs.cursor(self.hub.writer.window.head().0, None).to_text();
         for which in 0..self.clients.len() {
             let asked = std::mem::take(&mut self.clients[which].steered.asked);
             for (change, mut answer) in asked {

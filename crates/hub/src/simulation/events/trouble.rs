@@ -4,8 +4,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rand::RngExt;
-
 use super::reference::Except;
 use super::{World, rules};
 use crate::channel::ChannelName;
@@ -15,7 +13,7 @@ use crate::due::Due;
 use crate::position::Position;
 use crate::record::Record;
 use crate::rule::Durability;
-use crate::store::faulty::{Fate, Fault};
+use crate::store::faulty::Fate;
 use crate::store::{Order, Table, keys_with_prefix};
 use crate::tier::Tier;
 
@@ -37,25 +35,17 @@ pub(super) struct Failed {
 }
 
 impl World {
-    /// Some commit to come fails.
-    pub(super) fn break_store(&mut self) {
-        let fate = [Fate::Kept, Fate::Dropped, Fate::DroppedWithUnsynced][self.rng.random_range(0..3)];
-        let failed_reopenings = self.rng.random_range(0..4);
-        let closed_meanwhile = self.rng.random_bool(0.5);
-        self.disk.fail(Fault { fate, failed_reopenings, closed_meanwhile });
-    }
-
     /// The log's thread tries to have the store back.
     pub(super) fn reopen(&mut self) {
-        let opened = self.disk.openings();
-        match self.writer.reopen() {
+        let opened = self.hub.disk.openings();
+        match self.hub.writer.reopen() {
             Ok(found) => {
                 self.half_back = false;
                 self.trace.push(format!("reopened with {found}"));
                 self.find_out(true);
             }
             Err(error) => {
-                self.half_back |= self.disk.openings() > opened;
+                self.half_back |= self.hub.disk.openings() > opened;
                 self.trace.push(format!("not reopened: {error}"));
             }
         }
@@ -83,15 +73,15 @@ impl World {
     /// What was due is looked at in the end, also if the sweep that took it up first came to nothing.
     pub(super) fn check_due(&mut self) {
         // While the reserve is nearly used up, what is due on disk waits.
-        self.disk.limit_room(None);
-        self.writer.space.look();
-        while self.writer.sweep() {}
+        self.hub.disk.limit_room(None);
+        self.hub.writer.space.look();
+        while self.hub.writer.sweep() {}
         // What a review of the rules has made due at once.
-        self.writer.sweep();
+        self.hub.writer.sweep();
         for tier in Tier::ALL {
-            let mut scan = self.history.tiers.store(tier).scan(Table::Due, keys_with_prefix(b""), Order::Ascending);
+            let mut scan = self.hub.history.tiers.store(tier).scan(Table::Due, keys_with_prefix(b""), Order::Ascending);
             let first = scan.next().map(|pair| Due::decode(&pair.unwrap().0).unwrap());
-            assert!(first.as_ref().is_none_or(|(at_ms, _)| *at_ms > self.clock.unix_ms()), "still due: {first:?}");
+            assert!(first.as_ref().is_none_or(|(at_ms, _)| *at_ms > self.hub.clock.unix_ms()), "still due: {first:?}");
         }
     }
 
@@ -99,7 +89,7 @@ impl World {
     fn there(&self) -> HashMap<usize, (Position, Durability)> {
         let mut there = HashMap::new();
         for tier in Tier::ALL {
-            for pair in self.history.tiers.store(tier).scan(Table::Log, keys_with_prefix(b""), Order::Ascending) {
+            for pair in self.hub.history.tiers.store(tier).scan(Table::Log, keys_with_prefix(b""), Order::Ascending) {
                 let (key, value) = pair.unwrap();
                 let position = position_of_key(&key).unwrap();
                 let record = Record::decode(&value, position).unwrap();

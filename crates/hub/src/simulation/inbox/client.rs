@@ -1,10 +1,8 @@
 //! A device that shows its user's messages: it comes back with its last id, and begins anew where a gap is told.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use fanfare_wire::{Decoder, Item};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -14,13 +12,11 @@ use crate::channel::ChannelName;
 use crate::device::DeviceName;
 use crate::follows::{self, Follows};
 use crate::frame::Form;
-use crate::index::StreamKey;
-use crate::mailbox::{BodyInlet, mailbox};
-use crate::notice::HelloStyle;
 use crate::outlet::Outlet;
 use crate::position::Position;
+use crate::simulation::connection::{Connection, Heard};
 use crate::stream_id::StreamId;
-use crate::subscription::{HeartbeatStyle, Style, Subscription};
+use crate::subscription::Subscription;
 
 /// Since when ids are the device's own, as far as its owner can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +50,7 @@ pub(super) struct Client {
     /// It began with another one's id, and has not all that waits.
     pub(super) is_partial: bool,
     follows: Arc<Follows>,
-    pub(super) connection: Option<(usize, StreamKey)>,
-    inlet: Option<BodyInlet>,
-    wire: VecDeque<u8>,
-    room: bool,
-    ended: bool,
-    decoder: Decoder,
+    pub(super) connection: Connection,
     pub(super) last_id: String,
     /// What it shows, by key.
     pub(super) messages: BTreeMap<String, u64>,
@@ -88,12 +79,7 @@ impl Client {
             since: Since::Never,
             is_partial: false,
             follows: Arc::new(Follows::new(channels, Vec::new()).heard_by(Some(user(of)), rng.random_bool(0.5))),
-            connection: None,
-            inlet: None,
-            wire: VecDeque::new(),
-            room: false,
-            ended: false,
-            decoder: Decoder::new(),
+            connection: Connection::default(),
             last_id: String::new(),
             messages: BTreeMap::new(),
             had: Vec::new(),
@@ -115,74 +101,25 @@ impl Client {
     }
 
     pub(super) fn connect(&mut self, slot: u64) -> (Subscription, Outlet, LastEventId) {
-        let (outlet, inlet) = mailbox();
-        (self.inlet, self.ended, self.room, self.decoder) = (Some(inlet), false, false, Decoder::new());
-        let style = Style {
-            stream: StreamId(0),
-            form: Form::Json,
-            hello: HelloStyle::Event,
-            beat: HeartbeatStyle::Comment,
-            heartbeat_ms: 15_000,
-        };
-        let last = match self.last_id.as_str() {
-            "" => LastEventId::None,
-            id => LastEventId::Cursor(id.parse().unwrap()),
-        };
-        (Subscription::new(self.follows.clone(), style, slot, b": fanfare\n"), Outlet::Body(outlet), last)
+        self.connection.ask(self.follows.clone(), (StreamId(0), Form::Json), &self.last_id, slot)
     }
 
     pub(super) fn cut(&mut self) {
         if self.last_id.contains('.') {
             self.met.push("cut in a beginning");
         }
-        (self.connection, self.inlet) = (None, None);
-        self.wire.clear();
+        self.connection.cut();
     }
 
     /// Whether the stream has ended, or it wants to begin anew.
     pub(super) fn is_over(&self) -> bool {
-        self.ended || (self.is_anew && self.connection.is_some())
-    }
-
-    pub(super) fn has_bytes(&mut self) -> bool {
-        self.take();
-        !self.wire.is_empty()
-    }
-
-    pub(super) fn take_room(&mut self) -> bool {
-        std::mem::take(&mut self.room)
-    }
-
-    /// Moves what the hub wrote on to the wire.
-    fn take(&mut self) {
-        let Some(inlet) = &mut self.inlet else { return };
-        while !self.ended {
-            match inlet.poll_take(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
-                std::task::Poll::Pending => break,
-                std::task::Poll::Ready(None) => self.ended = true,
-                std::task::Poll::Ready(Some(taken)) => {
-                    self.room |= taken.tell_room;
-                    self.wire.extend(Bytes::as_ref(&taken.bytes));
-                }
-            }
-        }
+        self.connection.has_ended() || (self.is_anew && self.connection.is_open())
     }
 
     /// Up to `count` bytes come through.
     pub(super) fn receive(&mut self, count: usize) {
-        if self.connection.is_none() {
-            return;
-        }
-        // At most one mailbox is ever on the wire.
-        if self.wire.is_empty() {
-            self.take();
-        }
-        let bytes: Vec<u8> = self.wire.drain(..count.min(self.wire.len())).collect();
-        self.decoder.push(&bytes);
-        while let Some(item) = self.decoder.next() {
-            if let Item::Event(event) = item.expect("the hub's stream is well formed") {
-                self.hear(&event);
-            }
+        for Heard { event, .. } in self.connection.receive(count) {
+            self.hear(&event);
         }
     }
 

@@ -1,51 +1,41 @@
 //! What a world's devices do: read, fall behind, are cut, come back, and have everything in the end.
 
-use super::*;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::client::Since;
+use super::{Change, USERS, World, user};
+use crate::cursor::Cursor;
+use crate::position::Position;
 
 impl World {
-    pub(super) fn gather_jobs(&mut self) {
-        for (at, shard) in self.shards.iter_mut().enumerate() {
-            self.jobs.extend(shard.take_jobs().into_iter().map(|job| (at, job)));
-        }
-    }
-
     pub(super) fn read_one(&mut self) {
-        if self.jobs.is_empty() {
-            return;
+        let Some(read) = self.hub.read(&mut self.rng) else { return };
+        // Between reading and the answer's arrival anything may happen.
+        match self.rng.random_range(0..5) {
+            0 => self.publish(),
+            1 if !self.is_patient => self.acknowledge(),
+            _ => {}
         }
-        let (shard, Job { key, work, place }) = self.jobs.swap_remove(self.rng.random_range(0..self.jobs.len()));
-        match work.run(&self.history) {
-            Ok(answer) => {
-                // Between reading and the answer's arrival anything may happen.
-                match self.rng.random_range(0..5) {
-                    0 => self.publish(),
-                    1 if !self.is_patient => self.acknowledge(),
-                    _ => {}
-                }
-                self.shards[shard].answer(key, answer, self.clock.elapsed());
-            }
-            Err(work) => self.jobs.push((shard, Job { key, work, place })),
-        }
+        self.hub.answer(read);
     }
 
     pub(super) fn carry(&mut self, which: usize, count: usize) {
         let client = &mut self.clients[which];
         client.receive(count);
-        if let (true, Some((shard, key))) = (client.take_room(), client.connection) {
-            self.shards[shard].ready(key);
-        }
+        self.hub.hear_room(&mut client.connection);
         if client.is_over() {
-            if let Some((shard, key)) = client.connection {
-                self.shards[shard].close(key, CloseReason::Left);
-            }
+            self.hub.leave(&client.connection);
             client.cut();
         }
     }
 
     pub(super) fn connect_or_cut(&mut self) {
         let which = self.rng.random_range(0..self.clients.len());
-        if let Some((shard, key)) = self.clients[which].connection {
-            self.shards[shard].close(key, CloseReason::Left);
+        if self.clients[which].connection.is_open() {
+            self.hub.leave(&self.clients[which].connection);
             self.clients[which].cut();
         } else {
             self.connect(which);
@@ -53,7 +43,7 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, which: usize) {
-        if self.disk.is_closed() {
+        if self.hub.disk.is_closed() {
             return;
         }
         self.clients[which].begin();
@@ -61,20 +51,17 @@ impl World {
             self.take_foreign_id(which);
             self.returns(which);
         }
-        let shard = self.rng.random_range(0..self.shards.len());
         let client = &mut self.clients[which];
         client.acknowledged_before.clone_from(&self.inboxes[client.user].acknowledged);
-        let (head, slot) = self.writer.window.head();
-        let (subscription, outlet, last) = client.connect(slot);
-        let is_now = crate::beginning::is_now(&self.history, subscription.follows());
-        let opening = Opening { subscription, outlet, last, resumed: None, head, is_now, place: None };
-        client.connection = Some((shard, self.shards[shard].open(opening, self.clock.elapsed())));
+        let (_, slot) = self.hub.writer.window.head();
+        let asked = client.connect(slot);
+        client.connection.at = Some(self.hub.open_anywhere(asked, &mut self.rng));
     }
 
     /// A device may begin with an id that another one had. It takes none that the hub can't tell from the device's own.
     pub(super) fn take_foreign_id(&mut self, which: usize) {
         let client = &self.clients[which];
-        if !client.last_id.is_empty() || self.writer.is_failed() || !self.rng.random_bool(0.6) {
+        if !client.last_id.is_empty() || self.hub.writer.is_failed() || !self.rng.random_bool(0.6) {
             return;
         }
         let others = self.clients.iter().enumerate().filter(|(other, _)| *other != which);
@@ -97,8 +84,8 @@ impl World {
     pub(super) fn returns(&mut self, which: usize) {
         let client = &self.clients[which];
         let (of, last_id) = (client.user, client.last_id.clone());
-        let (head, _) = self.history.window.head();
-        let drafts = self.history.returns(&user(of), &client.device, Some(&last_id)).unwrap();
+        let (head, _) = self.hub.history.window.head();
+        let drafts = self.hub.history.returns(&user(of), &client.device, Some(&last_id)).unwrap();
         let is_new = drafts.iter().any(|draft| !draft.event.is_deleted);
         let numbers = self.numbers(of, &drafts);
         let strange: Vec<_> = numbers.iter().flatten().filter(|number| !client.ever.contains(number)).collect();
@@ -128,36 +115,24 @@ impl World {
 
     /// Lets everything come to rest.
     pub(super) fn settle(&mut self) {
-        self.disk.disarm();
-        while self.writer.is_failed() {
+        self.hub.disk.disarm();
+        while self.hub.writer.is_failed() {
             self.reopen();
         }
         for _ in 0..10_000 {
-            let now = self.clock.elapsed();
             for which in 0..self.clients.len() {
-                if self.clients[which].connection.is_none() {
+                if !self.clients[which].connection.is_open() {
                     self.connect(which);
                 }
             }
-            for shard in &mut self.shards {
-                while shard.has_work() {
-                    shard.pass(now);
-                    shard.turn(now);
-                }
-            }
-            self.gather_jobs();
-            let idle = self.jobs.is_empty();
-            for (shard, Job { key, work, .. }) in std::mem::take(&mut self.jobs) {
-                let Ok(answer) = work.run(&self.history) else { panic!("the store can be read") };
-                self.shards[shard].answer(key, answer, now);
-            }
+            let was_idle = self.hub.work_off(Duration::MAX);
             let mut carried = false;
             for which in 0..self.clients.len() {
-                carried |= self.clients[which].has_bytes();
+                carried |= self.clients[which].connection.has_bytes();
                 self.carry(which, usize::MAX);
             }
-            self.gather_jobs();
-            if idle && !carried && self.jobs.is_empty() && self.clients.iter().all(|c| c.connection.is_some()) {
+            let is_read = self.hub.has_read_all();
+            if was_idle && !carried && is_read && self.clients.iter().all(|client| client.connection.is_open()) {
                 return;
             }
         }
@@ -176,12 +151,12 @@ impl World {
                 assert_eq!(shown, inbox.waiting, "{client:#?}");
             }
         }
-        let (head, _) = self.history.window.head();
+        let (head, _) = self.hub.history.window.head();
         for (which, inbox) in self.inboxes.iter().enumerate() {
-            let known = self.history.row(user(which).inbox()).unwrap();
+            let known = self.hub.history.row(user(which).inbox()).unwrap();
             let (mut found, mut at) = (BTreeSet::new(), Position::ORIGIN);
             while at < head {
-                let (entries, covered) = self.history.messages(known, at, head).unwrap();
+                let (entries, covered) = self.hub.history.messages(known, at, head).unwrap();
                 found.extend(entries.iter().map(|entry| {
                     let number: u64 = std::str::from_utf8(&entry.record.data).unwrap().parse().unwrap();
                     number
@@ -189,7 +164,7 @@ impl World {
                 at = covered;
             }
             assert_eq!(found, inbox.waiting, "what the inbox of {} lists", USERS[which]);
-            assert_eq!(self.history.tally(known).unwrap().0, inbox.waiting.len() as u64);
+            assert_eq!(self.hub.history.tally(known).unwrap().0, inbox.waiting.len() as u64);
         }
     }
 }

@@ -1,10 +1,8 @@
 //! A listener who keeps a map of values: it comes back with its last id, and begins anew where a gap is told.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use fanfare_wire::{Decoder, Item};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -13,27 +11,19 @@ use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::follows::{Follows, Since};
 use crate::frame::Form;
-use crate::index::StreamKey;
-use crate::mailbox::{BodyInlet, mailbox};
-use crate::notice::HelloStyle;
 use crate::outlet::Outlet;
+use crate::simulation::connection::{Connection, Heard};
 use crate::stream_id::StreamId;
-use crate::subscription::{HeartbeatStyle, Style, Subscription};
+use crate::subscription::Subscription;
 
 type Key = (&'static str, &'static str);
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each says something else, and all may be so at once")]
 pub(super) struct Client {
     follows: Arc<Follows>,
     /// Whether it asks for all that there is, of events too.
     from_start: bool,
-    pub(super) connection: Option<(usize, StreamKey)>,
-    inlet: Option<BodyInlet>,
-    wire: VecDeque<u8>,
-    room: bool,
-    ended: bool,
-    decoder: Decoder,
+    pub(super) connection: Connection,
     last_id: String,
     pub(super) values: BTreeMap<Key, u64>,
     /// The last value heard of each key.
@@ -42,10 +32,6 @@ pub(super) struct Client {
     began: u64,
     /// Deletions: their number, and how many bytes were on their way when they were acknowledged.
     withdrawn: HashMap<Key, (u64, u64)>,
-    /// Bytes received on this connection.
-    received: u64,
-    /// Where the next event begins.
-    next_began: u64,
     /// Where the event before this one began.
     began_before: Option<u64>,
     /// A gap was told: it begins anew.
@@ -64,19 +50,12 @@ impl Client {
         Self {
             follows: Arc::new(Follows::new(channels, Vec::new())),
             from_start,
-            connection: None,
-            inlet: None,
-            wire: VecDeque::new(),
-            room: false,
-            ended: false,
-            decoder: Decoder::new(),
+            connection: Connection::default(),
             last_id: String::new(),
             values: BTreeMap::new(),
             heard: HashMap::new(),
             began: 0,
             withdrawn: HashMap::new(),
-            received: 0,
-            next_began: 0,
             began_before: None,
             is_anew: true,
             met: Vec::new(),
@@ -88,10 +67,7 @@ impl Client {
     }
 
     pub(super) fn connect(&mut self, slot: u64, next: u64) -> (Subscription, Outlet, LastEventId) {
-        let (outlet, inlet) = mailbox();
-        (self.inlet, self.ended, self.room, self.decoder, self.received) =
-            (Some(inlet), false, false, Decoder::new(), 0);
-        (self.began_before, self.next_began) = (None, 0);
+        self.began_before = None;
         // Nothing is on its way yet.
         self.withdrawn.values_mut().for_each(|(_, upto)| *upto = 0);
         if std::mem::take(&mut self.is_anew) {
@@ -103,85 +79,32 @@ impl Client {
         if self.last_id.is_empty() {
             self.began = next;
         }
-        let style = Style {
-            stream: StreamId(0),
-            form: Form::Json,
-            hello: HelloStyle::Event,
-            beat: HeartbeatStyle::Comment,
-            heartbeat_ms: 15_000,
-        };
-        let last = match self.last_id.as_str() {
-            "" => LastEventId::None,
-            id => LastEventId::Cursor(id.parse().unwrap()),
-        };
-        (Subscription::new(self.follows.clone(), style, slot, b": fanfare\n"), Outlet::Body(outlet), last)
+        self.connection.ask(self.follows.clone(), (StreamId(0), Form::Json), &self.last_id, slot)
     }
 
     pub(super) fn cut(&mut self) {
         if self.last_id.matches('.').count() > 0 {
             self.met.push("cut in a beginning");
         }
-        (self.connection, self.inlet) = (None, None);
-        self.wire.clear();
+        self.connection.cut();
     }
 
     /// Whether the stream has ended, or it wants to begin anew.
     pub(super) fn is_over(&self) -> bool {
-        self.ended || (self.is_anew && self.connection.is_some())
-    }
-
-    pub(super) fn has_bytes(&mut self) -> bool {
-        self.take();
-        !self.wire.is_empty()
-    }
-
-    pub(super) fn take_room(&mut self) -> bool {
-        std::mem::take(&mut self.room)
+        self.connection.has_ended() || (self.is_anew && self.connection.is_open())
     }
 
     /// A deletion was acknowledged: only what is on its way already may still show what was deleted.
     pub(super) fn withdraw(&mut self, channel: &'static str, key: &'static str, number: u64) {
-        self.take();
-        self.withdrawn.insert((channel, key), (number, self.received + self.wire.len() as u64));
-    }
-
-    /// Moves what the hub wrote on to the wire.
-    fn take(&mut self) {
-        let Some(inlet) = &mut self.inlet else { return };
-        while !self.ended {
-            match inlet.poll_take(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
-                std::task::Poll::Pending => break,
-                std::task::Poll::Ready(None) => self.ended = true,
-                std::task::Poll::Ready(Some(taken)) => {
-                    self.room |= taken.tell_room;
-                    self.wire.extend(Bytes::as_ref(&taken.bytes));
-                }
-            }
-        }
+        self.withdrawn.insert((channel, key), (number, self.connection.sent()));
     }
 
     /// Up to `count` bytes come through.
     pub(super) fn receive(&mut self, count: usize) {
-        if self.connection.is_none() {
-            return;
+        for Heard { event, began } in self.connection.receive(count) {
+            self.hear(&event, began);
+            self.began_before = Some(began);
         }
-        // At most one mailbox is ever on the wire.
-        if self.wire.is_empty() {
-            self.take();
-        }
-        let mut began = self.next_began;
-        for byte in self.wire.drain(..count.min(self.wire.len())).collect::<Vec<u8>>() {
-            self.received += 1;
-            self.decoder.push(&[byte]);
-            while let Some(item) = self.decoder.next() {
-                if let Item::Event(event) = item.expect("the hub's stream is well formed") {
-                    self.hear(&event, began);
-                    self.began_before = Some(began);
-                }
-                began = self.received;
-            }
-        }
-        self.next_began = began;
     }
 
     /// Hears an event of which the first byte was at `began`, at the earliest.
