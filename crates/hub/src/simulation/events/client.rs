@@ -177,6 +177,11 @@ impl Client {
                 let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
                 let revision = data["revision"].as_u64().unwrap() as u32;
                 self.steered.hear(revision, &cursor, self.told.len());
+                if foreign && self.steered.current().next().is_none() {
+                    // Who follows nothing lacks nothing.
+                    self.log_is_new = false;
+                    self.began.is_none().then(|| self.begin(cursor));
+                }
             }
             "fanfare.subscription" => {
                 let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
