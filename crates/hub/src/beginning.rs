@@ -7,10 +7,10 @@ use crate::cursor::Cursor;
 use crate::directory::Kind;
 use crate::follows::{Follows, Since};
 use crate::history::History;
+use crate::inbox::is_private;
 use crate::notice::GapReason;
 use crate::position::Position;
 use crate::store::StoreError;
-use crate::user::INBOX_PREFIX;
 
 /// How a stream begins.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ pub(crate) fn is_now(history: &History, follows: &Follows) -> bool {
 /// Whether something that is followed by name may hold values of keys, as far as is known without reading.
 fn may_have_values(history: &History, follows: &Follows) -> bool {
     history.has_keys.get() && !follows.channels().is_empty()
-        || follows.channels().iter().any(|(name, _)| name.as_str().starts_with(INBOX_PREFIX))
+        || follows.channels().iter().any(|(name, _)| is_private(name))
 }
 
 /// Whether something that is followed by name holds values of keys.

@@ -8,13 +8,17 @@ use bytes::Bytes;
 use crate::channel::ChannelName;
 use crate::damage::{Damage, Readable};
 use crate::directory::{ChannelRow, index_key};
+use crate::inbox::is_private;
 use crate::position::Position;
 use crate::record::Record;
 use crate::store::{Batch, Order, Store, StoreError, Table, keys_with_prefix};
 use crate::varint;
 
-/// Where the table `meta` says that there were channels with keys.
+/// Where the table `meta` says that there were channels with keys, but for those that are users' own.
 const HAS_KEYS: &[u8] = b"has_keys";
+
+/// The same for those.
+const HAS_PRIVATE: &[u8] = b"has_private_keys";
 
 /// The number of no channel. A row of it tells a table without keys from one that is lost.
 pub(crate) const OF_NONE: u64 = 0;
@@ -201,8 +205,8 @@ impl Held {
     }
 }
 
-/// Whether there ever was a channel with keys that isn't an inbox. As long as there was none, streams begin
-/// without looking for any.
+/// Whether there ever was a channel with keys that isn't a user's own. As long as there was none, streams begin
+/// without looking for any; those of users are known by their names.
 #[derive(Debug)]
 pub(crate) struct HasKeys(AtomicBool);
 
@@ -212,15 +216,19 @@ impl HasKeys {
         Ok(Self(AtomicBool::new(store.get(Table::Meta, HAS_KEYS)?.is_some())))
     }
 
-    /// There is one; for good with the commit of `batch`.
-    pub(crate) fn set(&self, batch: &mut Batch) {
-        self.0.store(true, Ordering::Release);
-        Self::put(batch);
+    /// This channel has keys; for good with the commit of `batch`.
+    pub(crate) fn set(&self, name: &ChannelName, batch: &mut Batch) {
+        if !is_private(name) {
+            self.0.store(true, Ordering::Release);
+        }
+        Self::restore([name], batch);
     }
 
-    /// The same where it was lost.
-    pub(crate) fn put(batch: &mut Batch) {
-        batch.put(Table::Meta, HAS_KEYS, Bytes::new());
+    /// The same of these channels, where it was lost.
+    pub(crate) fn restore<'a>(names: impl IntoIterator<Item = &'a ChannelName>, batch: &mut Batch) {
+        for name in names {
+            batch.put(Table::Meta, if is_private(name) { HAS_PRIVATE } else { HAS_KEYS }, Bytes::new());
+        }
         batch.put(Table::Keys, Held::key(OF_NONE), Bytes::new());
     }
 
@@ -232,7 +240,8 @@ impl HasKeys {
             Err(error) if error.is_damage() => Ok(table == Table::Keys),
             Err(error) => Err(error),
         };
-        Ok(is_there(Table::Meta, HAS_KEYS)? && !is_there(Table::Keys, &Held::key(OF_NONE))?)
+        let has_any = is_there(Table::Meta, HAS_KEYS)? || is_there(Table::Meta, HAS_PRIVATE)?;
+        Ok(has_any && !is_there(Table::Keys, &Held::key(OF_NONE))?)
     }
 
     pub(crate) fn get(&self) -> bool {

@@ -252,12 +252,15 @@ fn a_restoration_that_a_crash_cuts_short_is_done_again() {
 
 #[test]
 fn a_folder_whose_keys_are_all_gone_is_restored_once() {
-    let (store, mut batch) = (Mended::new(), Batch::default());
-    HasKeys::put(&mut batch);
-    batch.remove(Table::Keys, Held::key(OF_NONE));
-    store.disk.commit(batch, Persist::Now).unwrap();
-    for commits in [1, 1] {
-        restore(&Tiers::new(store.clone()), &mut || 7).unwrap();
-        assert_eq!(store.commits(), commits);
+    for name in ["state", "@inbox/ada", "@devices/ada"] {
+        let (store, mut batch) = (Mended::new(), Batch::default());
+        HasKeys::restore([&ChannelName::new(name).unwrap()], &mut batch);
+        batch.remove(Table::Keys, Held::key(OF_NONE));
+        store.disk.commit(batch, Persist::Now).unwrap();
+        for commits in [1, 1] {
+            restore(&Tiers::new(store.clone()), &mut || 7).unwrap();
+            assert_eq!(store.commits(), commits, "{name}");
+        }
+        assert_eq!(HasKeys::open(&*store).unwrap().get(), name == "state", "of others streams know by their names");
     }
 }

@@ -33,14 +33,15 @@ pub(super) fn restore(
         .any(|table| losses.is_in(table))
         || losses.journals.is_some()
         || is_bereft;
-    let has_any = rows.values().any(|row| row.kind == Kind::Keys);
+    let with_keys = || rows.iter().filter(|(_, row)| row.kind == Kind::Keys).map(|(name, _)| name);
+    let has_any = with_keys().next().is_some();
     if is_lost && has_any {
         let last = read(tiers, rows, evidence, changes)?;
         write(tiers, last, changes)?;
     }
     // Last, and so with the commit that is synced: until then all of it is done again.
     if is_bereft || (is_lost && has_any) {
-        HasKeys::put(&mut changes.batch);
+        HasKeys::restore(with_keys(), &mut changes.batch);
     }
     Ok(())
 }

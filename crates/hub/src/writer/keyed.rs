@@ -21,7 +21,6 @@ use crate::record::Record;
 use crate::rule::{Durability, Overflow, WhenFull};
 use crate::store::{StoreError, Table};
 use crate::tier::{Tier, Tiers};
-use crate::user::INBOX_PREFIX;
 
 mod stored;
 
@@ -194,8 +193,8 @@ impl Writer {
             channel.row.kind = kind;
             (channel.held, channel.fronts) = Default::default();
             commit.keys.touch(name, channel, Stale { row: true, ..Stale::default() });
-            if kind == Kind::Keys && !name.as_str().starts_with(INBOX_PREFIX) {
-                self.has_keys.set(commit.batch(Tier::Durable));
+            if kind == Kind::Keys {
+                self.has_keys.set(name, commit.batch(Tier::Durable));
             }
         }
         Ok(())

@@ -7,3 +7,4 @@ mod journal;
 mod random;
 mod samples;
 mod tables;
+mod values;
