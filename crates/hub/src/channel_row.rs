@@ -1,13 +1,19 @@
 //! A channel's row: what the store knows of it beside its events.
 
+use bytes::Bytes;
+
 use crate::channel::ChannelName;
 use crate::position::Position;
 use crate::record::RecordError;
-use crate::store::{Store, StoreError, Table};
+use crate::store::{Batch, KeyRange, Store, StoreError, Table, keys_with_prefix};
 use crate::varint;
 
 /// The version of rows that this hub writes.
 const FORMAT: u8 = 1;
+
+/// What keys of copies begin with, in the table `meta`; the channel's name follows. Of rows that say what the log may not there
+/// is a copy, so that a damaged table `channels` doesn't let producers in that were kept out.
+const COPY: &[u8] = b"row/";
 
 /// A channel as its row in the store has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +119,41 @@ impl ChannelRow {
         Some(row)
     }
 
+    /// Whether it says what the log may not: of an end only until retention removes it, of a fence never.
+    pub(crate) fn has_copy(&self) -> bool {
+        self.fence > 0 || self.end.is_some()
+    }
+
+    /// Has a batch write it down.
+    pub(crate) fn put(self, name: &ChannelName, batch: &mut Batch) {
+        let row = Bytes::from(self.encode());
+        if self.has_copy() {
+            batch.put(Table::Meta, copy_of(name), row.clone());
+        }
+        batch.put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), row);
+    }
+
+    /// Has a batch remove the row of a channel.
+    pub(crate) fn remove(name: &ChannelName, batch: &mut Batch) {
+        batch.remove(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()));
+        Self::remove_copy(name, batch);
+    }
+
+    /// Has a batch remove the copy of a row that has none any more.
+    pub(crate) fn remove_copy(name: &ChannelName, batch: &mut Batch) {
+        batch.remove(Table::Meta, copy_of(name));
+    }
+
+    /// The keys of all copies, in the table `meta`.
+    pub(crate) fn copies() -> KeyRange {
+        keys_with_prefix(COPY)
+    }
+
+    /// Whose copy has this key.
+    pub(crate) fn is_copy_of(key: &[u8]) -> Option<ChannelName> {
+        ChannelName::new(std::str::from_utf8(key.strip_prefix(COPY)?).ok()?).ok()
+    }
+
     /// The newest position that it remembers. As long as cursors may be older, so may those who ask. A stream that began
     /// before the floor moved asks for what lies below it, however old that is.
     pub(crate) fn newest(&self) -> Position {
@@ -131,6 +172,11 @@ impl ChannelRow {
             .map(|value| Self::decode(&value).ok_or_else(|| StoreError::Damaged(Box::new(RecordError::Damaged))))
             .transpose()
     }
+}
+
+/// The key of the copy of a channel's row.
+fn copy_of(name: &ChannelName) -> Vec<u8> {
+    [COPY, name.as_str().as_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -12,8 +12,10 @@
 //! | `keys` | written anew from the log and the index (`restore/values.rs`) |
 //! | `idempotency` | lost: the same may be published twice |
 //!
-//! Whether a channel has ended is told by its events, as far as the log has them. Fences that are lost keep nobody out any
-//! more: producers that bring one are told that it is unknown.
+//! Whether a channel has ended, and who may publish to it, its row says, and a copy of that row in the table `meta`. Where both
+//! are lost, its events tell of ends as far as the log has them; fences that are lost keep nobody out any more, and producers
+//! that bring one are told that it is unknown. A state channel without values is lost with its row: its next event decides anew
+//! what it holds.
 //!
 //! Mending may bring removed rows back. Of the log and its indexes they lie below floors, or are expired; of other tables
 //! they are removed again in their time. Values of keys lie below no floor: only those are good that the table `keys` names

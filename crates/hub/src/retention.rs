@@ -323,7 +323,7 @@ impl Retention {
             }
             for (tier, batch) in Tier::ALL.into_iter().zip(&mut *batches) {
                 if channel.tally(tier).has_row {
-                    batch.put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), channel.row.encode());
+                    channel.row.put(name, batch);
                 }
             }
             let [durable, _] = &mut *batches;

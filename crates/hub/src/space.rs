@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::draft::Draft;
+use crate::ending::Deed;
 use crate::limits::{DISK_BYTES_MAX_MIN, DISK_RESERVE_BYTES, DISK_RESERVE_BYTES_MIN, DISK_RESERVE_SMALL_DISK};
 use crate::store::{Batch, DiskRoom, Store};
 
@@ -199,7 +200,9 @@ pub(crate) fn cost(draft: &Draft) -> u64 {
     let key = draft.event.idempotency_key.as_ref().map_or(0, |key| 2 * key.len());
     // A value of a key takes the one before it out, and perhaps others; and what its channel holds is written down.
     let value = draft.event.key.as_ref().map_or(0, |key| channels + 5 * key.len() + 12 * CHANGE_BYTES);
-    (draft.weight() + channels + key + value) as u64 * WRITTEN_TIMES
+    // Of a row that says of an end or a fence there is a copy.
+    let copies = if draft.deed == Deed::None { 0 } else { channels };
+    (draft.weight() + channels + key + value + copies) as u64 * WRITTEN_TIMES
 }
 
 /// What a batch writes, in bytes.

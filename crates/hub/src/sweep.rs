@@ -2,10 +2,8 @@
 
 use std::ops::Bound;
 
-use bytes::Bytes;
-
 use crate::channel::ChannelName;
-use crate::directory::Kind;
+use crate::directory::{ChannelRow, Kind};
 use crate::due::Due;
 use crate::idempotency::{Published, readable};
 use crate::keys::Held;
@@ -153,7 +151,7 @@ impl Writer {
             }
             // Empty. Once nobody can be from before its floor moved, nobody needs to know of it any more.
             None if channel.is_settled() && channel.row.newest() <= self.horizon.forgotten() => {
-                batch.remove(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()));
+                ChannelRow::remove(name, batch);
                 batch.remove(Table::Keys, Held::key(channel.row.id));
                 channel.tally(tier).clear();
                 if !channel.tallies.iter().any(|tally| tally.has_row) {

@@ -450,7 +450,7 @@ impl Writer {
                 Due::Channel(name.clone()).put(record.time_ms.saturating_add(age_max), batch);
             }
             if !std::mem::replace(&mut tally.has_row, true) {
-                batch.put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), row.encode());
+                row.put(name, batch);
                 is_new = true;
             }
             let entry = IndexEntry {

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::ops::Bound;
 
-use bytes::Bytes;
-
 use super::evidence::Evidence;
 use super::{Changes, Losses, put_next_id};
 use crate::channel::ChannelName;
@@ -30,8 +28,11 @@ struct Seen {
 }
 
 impl Seen {
-    /// Has the row say what an event did.
+    /// Has the row say what an event did, unless it knows what came later.
     fn do_deed(&mut self, deed: Option<Deed>, position: Position) {
+        if self.row.end.is_some_and(|(ended, _)| ended > position) {
+            return;
+        }
         let end = match deed {
             Some(Deed::End(reason)) => Some((position, reason)),
             Some(Deed::Reopen) => None,
@@ -65,6 +66,7 @@ pub(super) fn restore(
     let seen = |(name, row)| (name, Seen { row, is_new: false, next: None });
     let next_id = put_next_id(used, losses, changes)?;
     let mut pass = Pass { tiers, losses, evidence, highest, next_id, channels: rows.into_iter().map(seen).collect() };
+    pass.recall(changes)?;
     let range = (Bound::Excluded(from.to_key().to_vec()), Bound::Unbounded);
     for pair in tiers.scan(Tier::Durable, Table::Log, range, Order::Ascending) {
         let (key, value) = pair?;
@@ -113,6 +115,38 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Has rows that are lost say of ends and fences what their copies say.
+    fn recall(&mut self, changes: &mut Changes<'_>) -> Result<(), StoreError> {
+        for pair in self.tiers.scan(Tier::Durable, Table::Meta, ChannelRow::copies(), Order::Ascending) {
+            let (key, value) = pair?;
+            let (Some(name), Some(copy)) = (ChannelRow::is_copy_of(&key), ChannelRow::decode(&value)) else { continue };
+            if !self.losses.may_be_old(Table::Channels, name.as_str().as_bytes()) {
+                if !self.channels.contains_key(&name) {
+                    // The channel was forgotten, and mending brought the copy back.
+                    changes.remove(Table::Meta, key)?;
+                }
+                continue;
+            }
+            let seen = self.channels.entry(name).or_insert_with(|| {
+                self.next_id += 1;
+                let row = ChannelRow { id: self.next_id - 1, kind: copy.kind, ..ChannelRow::default() };
+                Seen { row, is_new: true, next: None }
+            });
+            let row = seen.row;
+            if copy.fence > row.fence {
+                let ChannelRow { fence, fenced, fenced_ms, .. } = copy;
+                seen.row = ChannelRow { fence, fenced, fenced_ms, ..row };
+            }
+            // Of the two the copy is the newer one, unless it may be an old one itself.
+            let ended = |row: &ChannelRow| row.end.map(|(position, _)| position);
+            if !self.losses.may_be_old(Table::Meta, &key) || ended(&copy) > ended(&row) {
+                seen.row.end = copy.end;
+            }
+            seen.is_new |= seen.row != row;
+        }
+        Ok(())
+    }
+
     /// Takes an event, in order.
     fn take(
         &mut self,
@@ -180,8 +214,13 @@ impl Pass<'_> {
                 seen.is_new = true;
             }
         }
-        for (name, seen) in self.channels.iter().filter(|(_, seen)| seen.is_new) {
-            changes.put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), seen.row.encode())?;
+        let has_lost_copy = |row: &ChannelRow| row.has_copy() && self.losses.is_in(Table::Meta);
+        for (name, seen) in self.channels.iter().filter(|(_, seen)| seen.is_new || has_lost_copy(&seen.row)) {
+            seen.row.put(name, &mut changes.batch);
+            if !seen.row.has_copy() {
+                ChannelRow::remove_copy(name, &mut changes.batch);
+            }
+            changes.go_on()?;
         }
         directory::put_next_id(self.next_id, &mut changes.batch);
         Ok(())

@@ -1,6 +1,7 @@
 //! How the log ends in order.
 
 use super::Writer;
+use crate::channel::ChannelName;
 use crate::directory::{ChannelRow, position_of_key};
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
 use crate::writer::{Commit, State};
@@ -22,14 +23,15 @@ impl Writer {
         let mut batch = Batch::default();
         for pair in self.tiers.memory.scan(Table::Channels, keys_with_prefix(b""), Order::Ascending) {
             let (key, value) = pair?;
-            let Some(row) = ChannelRow::decode(&value) else { continue };
+            let name = std::str::from_utf8(&key).ok().and_then(|name| ChannelName::new(name).ok());
+            let (Some(name), Some(row)) = (name, ChannelRow::decode(&value)) else { continue };
             let entries = keys_with_prefix(&row.id.to_be_bytes());
             let newest = self.tiers.memory.scan(Table::ByChannel, entries, Order::Descending).next().transpose()?;
             let newest = newest.and_then(|(key, _)| position_of_key(&key)).unwrap_or_default();
             // Where nothing is lost the floor stays, and with it when it moved: streams that began since are owed no gap.
             let row = if newest > row.floor { ChannelRow { floor: newest, moved, ..row } } else { row };
             self.floors.raise(row.floor, &mut batch);
-            batch.put(Table::Channels, key, row.encode());
+            row.put(&name, &mut batch);
         }
         self.directory.store_next_id(&mut batch);
         self.tiers.durable.commit(batch, Persist::Now)?;
@@ -45,7 +47,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::channel::ChannelName;
     use crate::clock::ManualClock;
     use crate::draft::{Draft, Publisher};
     use crate::event::Event;

@@ -1,8 +1,6 @@
 //! What events do to their channels, and what channels say to events: ends, reopenings, fences. Rows change here in the order
 //! of the log, and with the commit of what changed them.
 
-use bytes::Bytes;
-
 use super::{AppendError, Commit, Placed, Writer};
 use crate::channel::ChannelName;
 use crate::channel_row::ChannelRow;
@@ -11,7 +9,7 @@ use crate::due::Due;
 use crate::ending::Deed;
 use crate::position::Position;
 use crate::rule::Durability;
-use crate::store::{StoreError, Table};
+use crate::store::StoreError;
 use crate::tier::Tier;
 
 /// What the channels of a draft say to it.
@@ -152,7 +150,10 @@ impl Writer {
         let row = channel.row;
         for tier in Tier::ALL {
             if channel.tally(tier).has_row {
-                commit.batch(tier).put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), row.encode());
+                row.put(name, commit.batch(tier));
+                if !row.has_copy() {
+                    ChannelRow::remove_copy(name, commit.batch(tier));
+                }
             }
         }
         Ok(())

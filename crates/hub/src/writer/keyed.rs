@@ -391,7 +391,7 @@ impl Writer {
                     batch.put(Table::Keys, Held::key(channel.row.id), held.encode());
                 }
                 if stale.row {
-                    batch.put(Table::Channels, Bytes::copy_from_slice(name.as_str().as_bytes()), channel.row.encode());
+                    channel.row.put(&name, batch);
                 }
             }
         }

@@ -6,5 +6,6 @@ mod floors;
 mod journal;
 mod random;
 mod samples;
+mod rows;
 mod tables;
 mod values;
