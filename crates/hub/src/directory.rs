@@ -253,6 +253,11 @@ impl Directory {
         })
     }
 
+    /// The id of the next new channel.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
     /// The channels that are in memory.
     pub(crate) fn in_use(&mut self) -> impl Iterator<Item = (&ChannelName, &mut Channel)> {
         self.young.iter_mut().chain(&mut self.old)

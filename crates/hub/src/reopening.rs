@@ -97,8 +97,8 @@ impl Writer {
         self.look_for_lost()?;
         self.horizon.reread(&*store)?;
         self.floors.reread(&*store)?;
-        let review = Review::open(&*store, &self.rules)?;
         self.directory.forget_all(&*store)?;
+        let review = Review::open(&*store, &self.rules, self.directory.next_id())?;
         let random = (self.random_source)();
         // Durable before anything that is found is seen, and the last thing that can fail.
         let epoch = self.epochs.resume(&*store, self.clock.unix_ms(), random)?;

@@ -64,7 +64,7 @@ impl Writer {
 
     /// Gives channels in use their new rules, and begins a review of the others, if the rules were changed.
     fn learn_rules(&mut self) {
-        if !self.review.begin(&self.rules) {
+        if !self.review.begin(&self.rules, self.directory.next_id()) {
             return;
         }
         for (name, channel) in self.directory.in_use() {
@@ -89,7 +89,11 @@ impl Writer {
                 *tier.of_pair(&mut self.swept_ms) = now_ms;
                 return Ok(false);
             };
-            match Due::decode(&key) {
+            let due = Due::decode(&key);
+            if let Some((at_ms, _)) = due {
+                *tier.of_pair(&mut self.swept_ms) = at_ms;
+            }
+            match due {
                 Some((_, Due::Event(position))) => {
                     if let Some(record) = self.retention.expire(position, tier, commit.batch(tier), &tiers)? {
                         self.forget_value(&record, position, tier, commit)?;

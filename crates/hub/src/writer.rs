@@ -177,17 +177,18 @@ impl Writer {
         let head = damaged::head(&*parts.store)?;
         let lost_parts =
             damaged::lost(&tiers, head, Position::new(epoch.ordinal.saturating_sub(1), Position::SEQUENCE_MAX))?;
+        let directory = Directory::open(&*parts.store, parts.channels_max)?;
         Ok(Self {
             lineages: Arc::default(),
             has_keys: Arc::new(HasKeys::open(&*parts.store)?),
             lost: Arc::new(LostParts::new(lost_parts)),
             head,
             marked: Position::ORIGIN,
-            directory: Directory::open(&*parts.store, parts.channels_max)?,
+            review: Review::open(&*parts.store, &parts.rules, directory.next_id())?,
+            directory,
             horizon: Arc::new(Horizon::open(&*parts.store, now_ms, parts.cursor_age_max)?),
             time_ms: damaged::time_of_last(&tiers)?,
             evenness: Evenness::new(&*parts.clock),
-            review: Review::open(&*parts.store, &parts.rules)?,
             tiers,
             rules: parts.rules.clone(),
             clock: parts.clock.clone(),
