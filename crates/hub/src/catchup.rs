@@ -345,7 +345,9 @@ impl Catchup {
         for (name, floor) in due {
             let Some((floor, reason)) = floor else { continue };
             let told = self.told.of.get(&name).copied().unwrap_or_default().max(self.told.all).max(self.above(&name));
-            floors.insert(name.clone(), floor);
+            // A channel may have a row in each tier, and be followed by name, too.
+            let seen = floors.entry(name.clone()).or_default();
+            *seen = floor.max(*seen);
             if floor > told {
                 self.told.of.insert(name, floor);
                 let scope = GapScope::Pattern(pattern.clone());

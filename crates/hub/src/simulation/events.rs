@@ -325,7 +325,7 @@ fn run(seed: u64, steps: usize) -> Vec<String> {
         eprintln!("{}", world.trace.join("\n"));
     }
     world.check();
-    world.trace
+    std::mem::take(&mut world.trace)
 }
 
 #[test]
@@ -349,5 +349,13 @@ fn the_same_seed_gives_the_same_run() {
         let (first, second) = (run(seed, 400), run(seed, 400));
         assert!(!first.is_empty());
         assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.trace.join("\n"));
+        }
     }
 }
