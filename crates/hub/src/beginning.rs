@@ -38,6 +38,27 @@ pub(crate) enum LastEventId {
     Foreign,
 }
 
+impl LastEventId {
+    /// Reads what a request says.
+    pub(crate) fn of(id: Option<&str>) -> Self {
+        match id {
+            None | Some("") => Self::None,
+            Some(id) => id.parse().map_or(Self::Foreign, Self::Cursor),
+        }
+    }
+
+    /// The id for a frame that is to leave the client where it was. Without one a client would forget its own: what a response
+    /// says first of ids begins with none (WHATWG HTML, section 9.2.6). Any cursor is the client's to keep, whatever it may be
+    /// worth here: it may be another hub's.
+    pub(crate) fn kept(self) -> Option<Cursor> {
+        match self {
+            Self::None | Self::Now => None,
+            Self::Cursor(cursor) => Some(cursor),
+            Self::Foreign => Some(Cursor::FOREIGN),
+        }
+    }
+}
+
 impl Beginning {
     /// A stream that begins now, when the window's head is `head`: nothing needs to be read for it.
     pub(crate) fn now(follows: Arc<Follows>, head: Position) -> Self {

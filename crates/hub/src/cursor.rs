@@ -36,6 +36,10 @@ impl fmt::Display for Cursor {
 }
 
 impl Cursor {
+    /// The id of a client that came with something else, as long as it hears of its gaps. No log ever gives it, so a client that
+    /// comes back with it hears of them again.
+    pub(crate) const FOREIGN: Self = Self { position: Position::ORIGIN, random: 0, backfill: None, fill: None };
+
     /// The cursor as a new string.
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(PLAIN_BYTES + 26);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use fanfare_wire::Block;
 use serde::Serialize;
 
+use crate::beginning::LastEventId;
 use crate::cursor::Cursor;
 use crate::follows::Follows;
 use crate::frame::Frame;
@@ -158,7 +159,7 @@ struct ByeData {
 }
 
 impl Notice<'_> {
-    /// The notice on the wire, with the stream's cursor. Without a cursor the client's stays where it is.
+    /// The notice on the wire, with the stream's cursor; without one only where the client has none either.
     pub(crate) fn encode(&self, cursor: Option<Cursor>) -> Bytes {
         let id = cursor.map(|cursor| cursor.to_text());
         let (event, data) = match self {
@@ -194,9 +195,10 @@ impl Notice<'_> {
     }
 }
 
-/// A frame that ends a response before there is a stream: tells a bare `EventSource` when to come back, and why.
-pub fn refusal(reason: ByeReason, retry: Duration) -> Bytes {
-    Notice::Bye { reason, retry: Some(retry) }.encode(None)
+/// A frame that ends a response before there is a stream: tells a bare `EventSource` when to come back, and why. A client
+/// that came with an id keeps it.
+pub fn refusal(reason: ByeReason, retry: Duration, last_event_id: Option<&str>) -> Bytes {
+    Notice::Bye { reason, retry: Some(retry) }.encode(LastEventId::of(last_event_id).kept())
 }
 
 fn json(data: &impl Serialize) -> String {

@@ -163,10 +163,7 @@ impl Hub {
             bump(&self.0.counters.refused_full);
             return Err(SubscribeError::Full);
         }
-        let last = match last_event_id.as_deref() {
-            None | Some("") => LastEventId::None,
-            Some(id) => id.parse().map_or(LastEventId::Foreign, LastEventId::Cursor),
-        };
+        let last = LastEventId::of(last_event_id.as_deref());
         let heartbeat_ms = self.heartbeat_of(&follows).as_millis().try_into().unwrap_or(u32::MAX);
         let is_named = stream.is_some();
         let stream = stream.unwrap_or_else(|| StreamId(rand::random()));
@@ -234,7 +231,7 @@ impl Reservation {
     fn open(self, outlet: Outlet, head: &[u8]) -> Option<Arc<Commands>> {
         let Self { hub, follows, style, is_named, last, head: (position, slot), place } = self;
         let words = [head, &opening(hub.jittered_retry())].concat();
-        let mut subscription = Subscription::new(follows, style, slot, &words);
+        let mut subscription = Subscription::new(follows, style, slot, &words).of_client_at(last);
         hub.0.counters.opened();
         let number = hub.next_shard();
         let shard = hub.0.shards.get(number).map(|shard| shard.commands.clone());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::beginning::Beginning;
+use crate::beginning::{Beginning, LastEventId};
 use crate::catchup::{Catchup, Gap, GapScope, Page};
 use crate::cursor::Cursor;
 use crate::entry::Entry;
@@ -70,8 +70,8 @@ pub(crate) struct View<'a> {
 /// Where a stream is.
 #[derive(Debug)]
 enum Place {
-    /// Somebody is finding out where it begins.
-    Beginning,
+    /// Somebody is finding out where it begins. Until then its client's id stays what it was.
+    Beginning(Option<Box<Cursor>>),
     /// In history.
     History(Box<Way>),
     /// Behind, within the window. What gaps were told of on the way here is not sent any more, even if the window has it.
@@ -123,10 +123,6 @@ pub(crate) enum Pull {
     End(ByeReason),
 }
 
-/// The id under which a client with a foreign id hears of its gaps. No log ever gives it, so a client that comes back with
-/// it hears of them again.
-const FOREIGN: Cursor = Cursor { position: Position::ORIGIN, random: 0, backfill: None, fill: None };
-
 impl Subscription {
     /// A subscription that waits for its beginning. `opening` is sent before that.
     pub(crate) fn new(follows: Arc<Follows>, style: Style, opened: u64, opening: &[u8]) -> Self {
@@ -134,7 +130,7 @@ impl Subscription {
             witness: Witness::of(&follows),
             follows,
             style,
-            place: Place::Beginning,
+            place: Place::Beginning(None),
             first: opening.into(),
             sent: Position::ORIGIN,
             opened,
@@ -144,6 +140,11 @@ impl Subscription {
             end: None,
             steering: None,
         }
+    }
+
+    /// The same for a client that was somewhere before.
+    pub(crate) fn of_client_at(self, last: LastEventId) -> Self {
+        Self { place: Place::Beginning(last.kept().map(Box::new)), ..self }
     }
 
     /// What it follows.
@@ -178,7 +179,7 @@ impl Subscription {
         self.place = Place::History(Box::new(Way::new(Box::new(catchup))));
         self.fill_in();
         let cursor = self.cursor(view);
-        let hello_id = if known { cursor } else { FOREIGN };
+        let hello_id = if known { cursor } else { Cursor::FOREIGN };
         let hello = Notice::Hello {
             stream: &self.style.stream.to_string(),
             epoch: &view.epochs.current().to_string(),
@@ -236,7 +237,7 @@ impl Subscription {
         match &self.place {
             Place::History(way) => way.cursor(self.sent, view).unwrap_or_else(|| self.plain_cursor(self.sent, view)),
             Place::Live => self.plain_cursor(view.position.max(self.sent), view),
-            Place::Beginning | Place::Window { .. } => self.plain_cursor(self.sent, view),
+            Place::Beginning(_) | Place::Window { .. } => self.plain_cursor(self.sent, view),
         }
     }
 
@@ -254,7 +255,7 @@ impl Subscription {
             return Pull::End(reason);
         }
         match &mut self.place {
-            Place::Beginning => Pull::Waiting,
+            Place::Beginning(_) => Pull::Waiting,
             Place::Live => Pull::Live,
             Place::History(way) if way.next < way.page.len() => {
                 let style = self.style;
@@ -377,7 +378,7 @@ impl Subscription {
     /// Of the last portion, only what lies before `mark` was taken, or is about to be; a live stream is behind from there on.
     pub(crate) fn go_back(&mut self, mark: Mark) {
         match &mut self.place {
-            Place::Beginning => {}
+            Place::Beginning(_) => {}
             Place::History(way) => {
                 way.next = mark.next as usize;
                 self.sent = mark.sent;
@@ -438,7 +439,7 @@ impl Subscription {
         let resume = || Box::new(Catchup::resume(self.follows.clone(), self.sent, true));
         match std::mem::replace(&mut self.place, Place::History(Box::new(Way::waiting()))) {
             Place::Window { buried: Some(catchup), .. } => catchup.resumed(self.sent),
-            Place::Beginning | Place::History(_) | Place::Window { buried: None, .. } | Place::Live => resume(),
+            Place::Beginning(_) | Place::History(_) | Place::Window { buried: None, .. } | Place::Live => resume(),
         }
     }
 
@@ -462,7 +463,7 @@ impl Subscription {
 
     /// Whether it has said hello; before that it must not be sent anything else.
     pub(crate) fn has_begun(&self) -> bool {
-        !matches!(self.place, Place::Beginning)
+        !matches!(self.place, Place::Beginning(_))
     }
 
     /// How many events of history it holds.
@@ -470,14 +471,21 @@ impl Subscription {
     pub(crate) fn page_len(&self) -> usize {
         match &self.place {
             Place::History(way) => way.page.len(),
-            Place::Beginning | Place::Window { .. } | Place::Live => 0,
+            Place::Beginning(_) | Place::Window { .. } | Place::Live => 0,
         }
     }
 
-    /// The last frame of a stream that ends.
-    pub(crate) fn bye(&self, reason: ByeReason, retry: Duration, view: &View<'_>) -> Bytes {
-        // Before the hello, or while gaps wait, the client's own cursor is the right one.
-        let cursor = (self.has_begun() && self.first.is_empty()).then(|| self.cursor(view));
-        Notice::Bye { reason, retry: Some(retry) }.encode(cursor)
+    /// The last words of a stream that ends: what was to be sent first, or else the cursor would pass over gaps that are yet
+    /// to be told, and the bye.
+    pub(crate) fn bye(&mut self, reason: ByeReason, retry: Duration, view: &View<'_>) -> Bytes {
+        let cursor = match &self.place {
+            Place::Beginning(kept) => kept.as_deref().copied(),
+            Place::History(_) | Place::Window { .. } | Place::Live => Some(self.cursor(view)),
+        };
+        let bye = Notice::Bye { reason, retry: Some(retry) }.encode(cursor);
+        if self.first.is_empty() { bye } else { [&std::mem::take(&mut self.first)[..], &bye].concat().into() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,12 +56,9 @@ impl Connection {
         *self = Self { inlet: Some(inlet), ..Self::default() };
         let hello = HelloStyle::Event;
         let style = Style { stream, form, hello, beat: HeartbeatStyle::Comment, heartbeat_ms: 15_000 };
-        let last = match last_id {
-            "" => LastEventId::None,
-            id => id.parse().map_or(LastEventId::Foreign, LastEventId::Cursor),
-        };
+        let last = LastEventId::of(Some(last_id));
         let opening = b": fanfare\nretry: 3000\n";
-        (Subscription::new(follows, style, slot, opening), Outlet::Body(outlet), last)
+        (Subscription::new(follows, style, slot, opening).of_client_at(last), Outlet::Body(outlet), last)
     }
 
     /// It is gone, with what was on its way.

@@ -113,7 +113,7 @@ impl Subscription {
     /// Whether it can be changed now: nobody reads for it.
     pub(crate) fn is_changeable(&self) -> bool {
         match &self.place {
-            Place::Beginning => false,
+            Place::Beginning(_) => false,
             Place::History(way) => way.catchup.is_some(),
             Place::Window { .. } | Place::Live => true,
         }
@@ -141,7 +141,7 @@ impl Subscription {
         self.witness.follow(&self.follows);
         self.put_down();
         match &mut self.place {
-            Place::Beginning => {}
+            Place::Beginning(_) => {}
             Place::History(way) => {
                 if let Some(catchup) = &mut way.catchup {
                     catchup.follow(self.follows.clone(), &difference, upto);
@@ -175,7 +175,7 @@ impl Subscription {
                 let (head, end) = view.window.head();
                 view.position.max(self.sent).max(if end == view.slot { head } else { Position::ORIGIN })
             }
-            Place::Beginning | Place::Window { .. } => self.sent,
+            Place::Beginning(_) | Place::Window { .. } => self.sent,
         }
     }
 
@@ -193,7 +193,7 @@ impl Subscription {
         }
         let mut catchup = match &mut self.place {
             Place::History(way) => way.catchup.take(),
-            Place::Beginning | Place::Window { .. } | Place::Live => None,
+            Place::Beginning(_) | Place::Window { .. } | Place::Live => None,
         };
         let mut catchup = catchup.take().unwrap_or_else(|| self.leave_window());
         let resumed = Resumed { at: Position::ORIGIN, revision: Some(revision), of, is_unsaid: false };

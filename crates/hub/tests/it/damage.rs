@@ -5,7 +5,7 @@ mod fixture;
 mod floors;
 mod journal;
 mod random;
-mod samples;
 mod rows;
+mod samples;
 mod tables;
 mod values;

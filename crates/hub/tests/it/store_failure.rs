@@ -12,7 +12,7 @@ use fanfare_hub::{
     Publisher, Rule, Since, Stream, Subscribe,
 };
 
-use crate::reading::{history, kept, read_until};
+use crate::reading::{history, kept, read_to_end, read_until};
 
 /// An event with this data can't be read back.
 const UNREADABLE: &str = "unreadable";
@@ -129,6 +129,11 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
     panic!("it never came to be");
 }
 
+fn resume(hub: &Hub, channel: &str, id: &str) -> Stream {
+    let follows = Follows::new(vec![(ChannelName::new(channel).unwrap(), Since::Now)], vec![]);
+    hub.subscribe(Subscribe { follows, last_event_id: Some(id.to_owned()), ..Subscribe::default() }).unwrap()
+}
+
 fn follow(hub: &Hub, channel: &str, since: Since) -> Stream {
     let follows = Follows::new(vec![(ChannelName::new(channel).unwrap(), since)], vec![]);
     hub.subscribe(Subscribe { follows, ..Subscribe::default() }).unwrap()
@@ -237,4 +242,20 @@ async fn a_hub_ends_in_time_though_its_store_does_not_come_back() {
     hub.publish("a", "doubtful").await.unwrap_err();
     let closed = tokio::time::timeout(Duration::from_secs(20), hub.close()).await;
     assert!(closed.is_ok(), "it never ends");
+}
+
+#[tokio::test]
+async fn a_hub_that_stops_before_it_knows_where_streams_begin_leaves_their_clients_where_they_were() {
+    let (hub, store) = hub();
+    let id = hub.publish("a", "x").await.unwrap().id.unwrap();
+    store.closed.store(true, Ordering::Release);
+    let mut resumed = resume(&hub, "a", &id);
+    let follows = Follows::new(vec![(ChannelName::new("a").unwrap(), Since::Start)], vec![]);
+    let mut new = hub.subscribe(Subscribe { follows, ..Subscribe::default() }).unwrap();
+    hub.drain_over(Duration::ZERO);
+    let (resumed, new) = (read_to_end(&mut resumed).await, read_to_end(&mut new).await);
+    assert!(resumed.contains(&format!("\nid: {id}\nevent: fanfare.bye\n")), "{resumed}");
+    assert!(new.contains("\nevent: fanfare.bye\n") && !new.contains("id: "), "{new}");
+    store.closed.store(false, Ordering::Release);
+    hub.close().await;
 }

@@ -124,7 +124,12 @@ pub(crate) async fn open(
 ) -> Result<Response, ApiError> {
     if let Err(standing) = door.admission().connect(client) {
         let retry = standing.wait + jittered(LIMIT_RETRY);
-        return refuse(door, (too_often(&standing), ByeReason::Limit, retry), errors);
+        return refuse(
+            door,
+            (too_often(&standing), ByeReason::Limit, retry),
+            errors,
+            subscribe.last_event_id.as_deref(),
+        );
     }
     if let Some(answer) = over(door, &subscribe).await? {
         return Ok(answer);
@@ -133,6 +138,7 @@ pub(crate) async fn open(
         // The one status that tells an `EventSource` not to come back (WHATWG HTML, section 9.2.3).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let last_event_id = subscribe.last_event_id.clone();
     match reserve(door, subscribe, client).await? {
         Ok(reservation) => Ok(event_stream(match handover {
             None => Body::new(StreamBody(reservation.into_stream())),
@@ -141,17 +147,22 @@ pub(crate) async fn open(
                 Body::empty()
             }
         })),
-        Err(refusal) => refuse(door, refusal, errors),
+        Err(refusal) => refuse(door, refusal, errors, last_event_id.as_deref()),
     }
 }
 
-/// Says why there is no stream for now.
-fn refuse(door: &Door, (refusal, reason, retry): Refusal, errors: ErrorStyle) -> Result<Response, ApiError> {
+/// Says why there is no stream for now, to a client that saw this id last.
+fn refuse(
+    door: &Door,
+    (refusal, reason, retry): Refusal,
+    errors: ErrorStyle,
+    last_event_id: Option<&str>,
+) -> Result<Response, ApiError> {
     match errors {
         ErrorStyle::Stream => {
             // Not an error to the client, but it counts as a refusal.
             door.figures().refused(refusal.code());
-            Ok(event_stream(notice::refusal(reason, retry).into()))
+            Ok(event_stream(notice::refusal(reason, retry, last_event_id).into()))
         }
         ErrorStyle::Status => Err(refusal.retry_after(retry)),
     }

@@ -114,6 +114,10 @@ fn a_full_hub_turns_browsers_away_so_that_they_come_back_and_tells_others_the_tr
     assert_eq!((honest.status, honest.json()["code"].as_str()), (503, Some("full")));
     assert!(honest.header("retry-after").is_some());
     assert_eq!(served.get("/stats").json()["streams_refused_full"], 2);
+    let id = served.publish("a", "x");
+    for (came_with, kept) in [(&*id, &*id), ("of another server", "000000-00000000-0000000000")] {
+        assert_eq!(served.resume("channel=a", came_with).any().unwrap().id, kept);
+    }
     drop(first);
     loop {
         if served.listen("channel=a").any().unwrap().event == "fanfare.hello" {
