@@ -1,8 +1,10 @@
 // A text that comes token by token, for as long as it takes: reload the page, restart the hub, come back tomorrow. The
 // text is the channel's history, so the page keeps nothing. `?channel=…` says which; see docs/streamed-answers.md.
 
-import { Writer } from './answer_writer.js';
 import { TOKENS } from './answer_sample.js';
+import { Text } from './answer_text.js';
+import { Writer } from './answer_writer.js';
+import { quoted } from './shell.js';
 
 /** @param {string} id */
 function element(id) {
@@ -14,30 +16,34 @@ function element(id) {
  * @param {string} channel
  */
 function read(channel) {
-  const text = element('text');
+  const text = new Text(element('text'), element('count'));
   const state = element('state');
-  const count = element('count');
-  let tokens = 0;
   const writing = new Writing(channel);
   element('channel').textContent = channel;
-  const url = `/events?as=json&since=start&channel=${encodeURIComponent(channel).replaceAll('%3A', ':')}`;
-  element('curl').textContent = `curl -N '${location.origin}${url}'`;
+  // What is published to everyone would be a word of the text.
+  const query = `as=json&since=start&everyone=no&channel=${encodeURIComponent(channel).replaceAll('%3A', ':')}`;
+  const url = `/events?${query}`;
+  element('curl').textContent = `curl -N ${quoted(location.origin + url)}`;
   element('program').textContent =
-    `node examples/streamed-answer.mjs ${location.origin} '${channel}' < README.md`;
+    `node examples/streamed-answer.mjs ${location.origin} ${quoted(channel)} < README.md`;
 
   // From the start: a page that is loaded anew gets all of it. A connection that was cut goes on where it was.
   const source = new EventSource(url);
   source.onopen = () => {
-    state.textContent = 'live';
+    state.textContent = text.state;
   };
   source.onmessage = (event) => {
     text.append(JSON.parse(event.data).data);
-    tokens += 1;
-    count.textContent = String(tokens);
-    writing.has(tokens, text.textContent ?? '');
+    writing.has(text.tokens, text.text);
   };
+  source.addEventListener('fanfare.gap', (event) => {
+    text.gap(JSON.parse(event.data).reason);
+    state.textContent = text.state;
+    writing.has(text.tokens, text.text);
+  });
   source.addEventListener('fanfare.end', (event) => {
-    state.textContent = `ended: ${JSON.parse(event.data).data.reason}`;
+    const { reason, data } = JSON.parse(event.data).data;
+    state.textContent = text.ended(reason, data?.tokens);
     source.close();
     writing.over();
   });

@@ -4,8 +4,17 @@
 const PAUSE_MS = 60;
 const RETRY_MS = 500;
 
+/** Statuses below 500 that get better by themselves: too slow, too often. */
+const PASSING = [408, 429];
+
 /** @param {number} ms */
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/**
+ * What a refusal says is wrong. One that isn't the hub's, but a proxy's, may say it in another form.
+ * @param {Response} answer
+ */
+const detailOf = async (answer) => (await answer.json().catch(() => ({}))).detail ?? `the answer was ${answer.status}`;
 
 export class Writer {
   #path;
@@ -43,14 +52,17 @@ export class Writer {
     try {
       // From now on nobody else writes, so what is there stays what is there.
       const { fence } = await this.#ask(run, 'POST', '/producer');
-      const { events } = await this.#ask(run, 'GET', '');
+      const { events, floor } = await this.#ask(run, 'GET', '');
+      if (floor) throw new Error('the beginning of the text is gone, so nobody knows how much was written');
       this.#say('this window writes');
       for (let at = events; at < this.#tokens.length; at += 1) {
         // The key makes a second try harmless: nobody knows what became of a request whose answer was lost.
         await this.#ask(run, 'POST', `?fence=${fence}`, this.#tokens[at], { 'Idempotency-Key': `${this.#path} ${at}` });
         await pause(PAUSE_MS);
       }
-      await this.#ask(run, 'POST', '/end', JSON.stringify({ reason: 'done', fence }), { 'Content-Type': 'application/json' });
+      // With the number of tokens, so that a reader knows whether it has them all.
+      const end = JSON.stringify({ reason: 'done', data: { tokens: this.#tokens.length }, fence });
+      await this.#ask(run, 'POST', '/end', end, { 'Content-Type': 'application/json' });
     } catch (error) {
       if (run === this.#run) {
         this.runs = false;
@@ -69,12 +81,13 @@ export class Writer {
    */
   async #ask(run, method, path, body, headers = { 'Content-Type': 'text/plain' }) {
     while (run === this.#run) {
-      const answer = await fetch(this.#path + path, { method, body, headers: body === undefined ? {} : headers }).catch(() => null);
+      const request = { method, body, headers: body === undefined ? {} : headers };
+      const answer = await fetch(this.#path + path, request).catch(() => null);
       if (answer?.ok) return answer.json();
       // `fenced`: another window took over. `ended`: it was called off. Neither gets better.
-      if (answer && answer.status < 500 && answer.status !== 429) throw new Error((await answer.json()).detail);
-      this.#say('the hub is away; this window goes on when it is back');
-      await pause(RETRY_MS);
+      if (answer && answer.status < 500 && !PASSING.includes(answer.status)) throw new Error(await detailOf(answer));
+      this.#say(`the hub ${answer ? 'takes nothing now' : 'is away'}; this window goes on when it is back`);
+      await pause(Number(answer?.headers.get('Retry-After')) * 1000 || RETRY_MS);
       this.#say('this window writes');
     }
     throw new Error('stopped');

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { request as requestEncrypted } from 'node:https';
 import { createServer } from 'node:net';
@@ -48,16 +48,21 @@ export class Hub {
   /**
    * A hub that runs, and is gone with its data once the test has ended.
    * @param {import('node:test').TestContext} test
-   * @param {{tls?: boolean, flags?: string[]}} [options]  with `tls` it has a certificate that it signed itself; `flags` are for its
-   *   command line
+   * @param {{tls?: boolean, flags?: string[], settings?: string}} [options]  with `tls` it has a certificate that it
+   *   signed itself; `flags` are for its command line, `settings` are the text of its file
    */
-  static async open(test, { tls = false, flags = [] } = {}) {
+  static async open(test, { tls = false, flags = [], settings } = {}) {
     const hub = new this();
     hubs.add(hub);
     test.after(() => hub.vanish());
     hub.#port = await freePort();
     hub.#flags = flags;
     if (tls) hub.#tls = makeCertificate(hub.#folder);
+    if (settings) {
+      const file = join(hub.#folder, 'hub.toml');
+      writeFileSync(file, settings);
+      hub.#flags = [...flags, '--config', file];
+    }
     await hub.start();
     return hub;
   }
@@ -141,6 +146,23 @@ export class Hub {
    */
   async publishAll(channel, texts) {
     for (const text of texts) await this.publish(channel, text);
+  }
+
+  /**
+   * Publishes what only JSON can say, and returns the receipt.
+   * @param {Record<string, unknown>} item
+   */
+  async publishItem(item) {
+    return this.#ask('POST', '/publish', { 'Content-Type': 'application/json' }, JSON.stringify(item));
+  }
+
+  /**
+   * Ends a channel and returns the receipt.
+   * @param {string} channel
+   * @param {{reason?: string, data?: unknown}} [how]
+   */
+  async end(channel, how = {}) {
+    return this.#ask('POST', `/channels/${encodeURIComponent(channel)}/end`, {}, JSON.stringify(how));
   }
 
   /**
