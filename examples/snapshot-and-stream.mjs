@@ -7,7 +7,12 @@
 
 import { createServer } from 'node:http';
 
-const [hub = 'http://localhost:8080', port = '3000'] = process.argv.slice(2);
+const [address = 'http://localhost:8080', port = '3000'] = process.argv.slice(2);
+if (!URL.canParse(address) || !/^https?:$/.test(new URL(address).protocol)) {
+  console.error(`${address} is no hub: it must look like http://localhost:8080`);
+  process.exit(2);
+}
+const hub = address.replace(/\/+$/, '');
 const setting = (name, otherwise) => Number(process.env[name] ?? otherwise);
 const [rows, changes, writers] = [setting('ROWS', 20), setting('CHANGES', Infinity), setting('WRITERS', 1)];
 const pause_ms = setting('PAUSE_MS', 200);
@@ -30,18 +35,29 @@ function change(id) {
 
 // --- the backend --------------------------------------------------------------------------------------------------------
 
+/** Statuses below 500 that get better by themselves: too slow, too often. */
+const PASSING = [408, 429];
+
+/** Why it waits, as it was said last: once is enough, of a hub that is down or an address with a slip in it. */
+let said = '';
+
 /** Asks until the hub has taken it: one that is restarted, or whose disk fails, is back in a moment. */
 async function publish(row) {
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': `orders ${started} ${row.id} ${row.version}` };
   for (;;) {
+    let answer, why;
     try {
-      const answer = await fetch(`${hub}/channels/orders`, { method: 'POST', headers, body: JSON.stringify(row) });
+      answer = await fetch(`${hub}/channels/orders`, { method: 'POST', headers, body: JSON.stringify(row) });
       if (answer.ok) return;
-      if (answer.status < 500) throw Object.assign(new Error((await answer.json()).detail), { final: true });
+      // What a proxy answers in the hub's stead is no JSON.
+      why = (await answer.json().catch(() => ({}))).detail ?? `the answer was ${answer.status}`;
     } catch (error) {
-      if (error.final) throw error;
+      why = error.cause?.code ?? error.message;
     }
-    await pause(500);
+    if (answer && answer.status < 500 && !PASSING.includes(answer.status)) throw new Error(why);
+    if (why !== said) console.error(`waiting for ${hub}: ${why}`);
+    said = why;
+    await pause(Number(answer?.headers.get('Retry-After')) * 1000 || 500);
   }
 }
 
@@ -74,7 +90,8 @@ async function follow(hub, show) {
   const { cursor } = await (await fetch(`${hub}/channels/orders`)).json(); // 1. where the hub is
   const rows = await (await fetch('/api/orders')).json(); // 2. your own database
   rows.forEach(apply);
-  const source = new EventSource(`${hub}/events?channel=orders&as=json&since=${cursor}`); // 3. everything since 1.
+  // 3. everything since 1. What is published to everyone is no row.
+  const source = new EventSource(`${hub}/events?channel=orders&everyone=no&as=json&since=${cursor}`);
   source.onmessage = ({ data }) => apply(JSON.parse(data).data);
   source.addEventListener('fanfare.gap', () => location.reload());
   return source;
@@ -102,5 +119,10 @@ const server = createServer(({ url }, answer) => {
 });
 server.listen(Number(port), 'localhost', () => console.log(`http://localhost:${server.address().port}`));
 
-await Promise.all(Array.from({ length: writers }, write));
-console.log(`${changes} changes are made`);
+try {
+  await Promise.all(Array.from({ length: writers }, write));
+  console.log(`${changes} changes are made`);
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}

@@ -108,14 +108,16 @@ test('whoever listens from now on misses what came in between', async (t) => {
   assert(results.some(({ wrong }) => wrong > 0), 'else the other test proves nothing');
 });
 
-test('the page shows the rows', async (t) => {
+test('the page shows the rows, and nothing that is for everyone', async (t) => {
   const hub = await Hub.open(t);
   const backend = await openBackend(t, hub, { CHANGES: '300', WRITERS: '1', PAUSE_MS: '5' });
   const tab = await openTab(t);
   await tab.goto(backend.url);
+  const shown = async () => (await tab.locator('tr').allTextContents()).filter((line) => line !== '');
+  await until('the page has asked where the hub is', async () => (await shown()).length > 0);
+  await hub.publishItem({ to: 'everyone', data: { version: 1, pieces: 'maintenance' } });
   await backend.done;
   const rows = await (await fetch(`${backend.url}/api/orders`)).json();
   const there = rows.filter(({ removed }) => !removed).map(({ id, pieces }) => `order ${id}: ${pieces} pieces`);
-  const shown = async () => (await tab.locator('tr').allTextContents()).filter((line) => line !== '');
   await until('the page shows the rows', async () => String((await shown()).sort()) === String(there.sort()));
 });
