@@ -212,30 +212,6 @@ pub(crate) fn expect_json(essence: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Reads JSON that may be left out: then all of it is as by default.
-pub(crate) fn json_if_any<'a, T: serde::Deserialize<'a> + Default>(bytes: &'a [u8]) -> Result<T, ApiError> {
-    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { json(bytes) }
-}
-
-/// Reads JSON; the refusal says where it is wrong, or which field.
-pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
-    let text =
-        std::str::from_utf8(bytes).map_err(|e| ApiError::new(Code::NotUtf8, format!("the body is not UTF-8: {e}")))?;
-    let refusal = |place: String, error: serde_json::Error| {
-        let code = if error.is_data() { Code::Malformed } else { Code::BadJson };
-        let detail = if place.is_empty() { error.to_string() } else { format!("`{place}`: {error}") };
-        ApiError::new(code, detail)
-    };
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        // The whole body is nobody's field.
-        let place = error.path().to_string();
-        refusal(if place == "." { String::new() } else { place }, error.into_inner())
-    })?;
-    deserializer.end().map_err(|error| refusal(String::new(), error))?;
-    Ok(value)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -11,21 +11,35 @@ use crate::query::Query;
 
 /// Reads a channel's name. What is a user's own has no name here.
 pub(crate) fn channel(text: &str) -> Result<ChannelName, ApiError> {
-    let channel = ChannelName::new(text).map_err(|error| bad_name("channel", &error))?;
-    if is_private(&channel) { Err(private("channel", text)) } else { Ok(channel) }
+    channel_at("channel", text)
+}
+
+/// The same of a name that stands at `place` in a body.
+pub(crate) fn channel_at(place: &str, text: &str) -> Result<ChannelName, ApiError> {
+    let channel = ChannelName::new(text).map_err(|error| bad_name(place, &error))?;
+    if is_private(&channel) { Err(private(place, text)) } else { Ok(channel) }
 }
 
 /// Reads a pattern, whatever it matches.
 pub(crate) fn any_pattern(text: &str) -> Result<Pattern, ApiError> {
-    Pattern::new(text).map_err(|error| bad_name("pattern", &error))
+    any_pattern_at("pattern", text)
+}
+
+fn any_pattern_at(place: &str, text: &str) -> Result<Pattern, ApiError> {
+    Pattern::new(text).map_err(|error| bad_name(place, &error))
 }
 
 /// Reads a pattern of what may be listened to. None of those match what is a user's own.
 pub(crate) fn pattern(text: &str) -> Result<Pattern, ApiError> {
-    let pattern = any_pattern(text)?;
+    pattern_at("pattern", text)
+}
+
+/// The same of a pattern that stands at `place` in a body.
+pub(crate) fn pattern_at(place: &str, text: &str) -> Result<Pattern, ApiError> {
+    let pattern = any_pattern_at(place, text)?;
     let of_users = [INBOX_PREFIX, DEVICES_PREFIX].map(|prefix| Pattern::new(&format!("{prefix}*")));
     if of_users.iter().flatten().any(|of_users| pattern.overlaps(of_users)) {
-        return Err(private("pattern", text));
+        return Err(private(place, text));
     }
     Ok(pattern)
 }

@@ -46,6 +46,7 @@ mod host;
 mod http1;
 mod http2;
 mod idling;
+mod json;
 pub mod limits;
 mod listener;
 mod log_line;

@@ -328,9 +328,9 @@ mod tests {
         let door = TestDoor::open();
         for (body, named) in [
             (r#"{"to": "all", "data": 1}"#, "`to`: \"all\" is nobody to publish to; it takes \"everyone\" or"),
-            (r#"{"to": 7, "data": 1}"#, "`to`: invalid type: integer `7`, expected \"everyone\""),
-            (r#"{"to": {"patern": "a*"}, "data": 1}"#, "`patern`"),
-            (r#"{"to": {}, "data": 1}"#, "`pattern`"),
+            (r#"{"to": 7, "data": 1}"#, "`to` is the number 7; it takes \"everyone\""),
+            (r#"{"to": {"patern": "a*"}, "data": 1}"#, "`to.patern`; did you mean `pattern`?"),
+            (r#"{"to": {}, "data": 1}"#, "`to.pattern` is missing"),
             (r#"{"to": {"pattern": ""}, "data": 1}"#, "`pattern` is empty"),
             (r#"{"to": {"pattern": "@*"}, "data": 1}"#, "`to.pattern` \"@*\" begins with `@`"),
             (r#"{"to": "everyone", "channel": "a", "data": 1}"#, "`to`"),
@@ -338,7 +338,7 @@ mod tests {
             (r#"{"to": {"pattern": "a*"}, "data": 1, "fence": 1}"#, "`fence` is given beside `to`"),
             (r#"{"channel": "a", "data": 1, "except": {}}"#, "`except` is empty"),
             (r#"{"channel": "a", "data": 1, "except": "ada"}"#, "an object with `user` or `stream`"),
-            (r#"{"channel": "a", "data": 1, "except": {"users": "ada"}}"#, "`users`"),
+            (r#"{"channel": "a", "data": 1, "except": {"users": "ada"}}"#, "`except.users`; did you mean `user`?"),
             (r#"{"channel": "a", "data": 1, "except": {"user": ""}}"#, "`except.user` must have 1 to 240 bytes"),
             (r#"{"channel": "a", "data": 1, "except": {"stream": "7"}}"#, "`except.stream` must be a UUID"),
         ] {

@@ -14,6 +14,7 @@ use crate::body;
 use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::ApiError;
+use crate::json;
 use crate::limits::RAW_BODY_BYTES_MAX;
 use crate::query::Query;
 
@@ -44,7 +45,7 @@ pub(crate) async fn end(
 ) -> Result<Answer, ApiError> {
     let (channel, query) = channel.one(&["fence"])?;
     let body = body::read_json(&door, &headers, body, RAW_BODY_BYTES_MAX).await?;
-    let end: End<'_> = body::json_if_any(&body)?;
+    let end: End<'_> = json::read_if_any(&body)?;
     let reason = end.reason.unwrap_or(EndReason::Done);
     let draft = Draft::ending(&channel, reason, end.data, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
     append_one(&door, fenced(draft, &query, end.fence)?).await
@@ -59,7 +60,7 @@ pub(crate) async fn reopen(
 ) -> Result<Answer, ApiError> {
     let (channel, query) = channel.one(&["fence"])?;
     let body = body::read_json(&door, &headers, body, RAW_BODY_BYTES_MAX).await?;
-    let reopen: Reopen = body::json_if_any(&body)?;
+    let reopen: Reopen = json::read_if_any(&body)?;
     let draft = Draft::reopening(&channel, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
     append_one(&door, fenced(draft, &query, reopen.fence)?).await
 }
@@ -160,9 +161,14 @@ mod tests {
     async fn what_is_wrong_is_named() {
         let door = TestDoor::open();
         for (path, body, code, named) in [
-            ("/channels/a/end", r#"{"reason": "over"}"#, "malformed", "`reason`: unknown variant"),
+            (
+                "/channels/a/end",
+                r#"{"reason": "over"}"#,
+                "malformed",
+                "`reason` is \"over\"; it takes `done`, `failed`, `aborted`",
+            ),
             ("/channels/a/end", r#"{"why": "done"}"#, "malformed", "`why`"),
-            ("/channels/a/end", "done", "bad_json", "expected"),
+            ("/channels/a/end", "done", "bad_json", "not JSON"),
             ("/channels/a/end?fence=x", "", "malformed", "`fence`"),
             ("/channels/a/end?fence=1", r#"{"fence": 2}"#, "malformed", "differ"),
             ("/channels/a/reopen", r#"{"reason": "done"}"#, "malformed", "`reason`"),

@@ -22,6 +22,7 @@ use super::publish_raw::{Answer, append_one, event, refused_append, refused_draf
 use crate::body;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
+use crate::json;
 use crate::limits::{ACK_BODY_BYTES_MAX, PAGE_LENGTH};
 use crate::path;
 use crate::query::Query;
@@ -124,7 +125,7 @@ pub(crate) async fn acknowledge(
 ) -> Result<Json<Done>, ApiError> {
     Query::parse(query.as_deref(), &[])?;
     let body = body::read_json(&door, &headers, body, ACK_BODY_BYTES_MAX).await?;
-    let what = what(body::json(&body)?)?;
+    let what = what(json::read(&body)?)?;
     done(&door, user, what, AckReason::Asked).await
 }
 

@@ -54,7 +54,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for NameOr<T> {
     }
 }
 
-/// Reads from when on.
-pub(crate) fn since(text: &str) -> Result<Since, ApiError> {
-    text.parse().map_err(|error| ApiError::malformed(format!("`since` is {text:?}: {error}")))
+/// Reads from when on; `place` is where it stands in the body.
+pub(crate) fn since(place: &str, text: &str) -> Result<Since, ApiError> {
+    text.parse().map_err(|error| ApiError::malformed(format!("`{place}` is {text:?}: {error}")))
 }

@@ -17,10 +17,11 @@ use serde_json::value::RawValue;
 use super::audience::{Except, Patterns, To, user};
 use super::publish_raw::{Answer, append_one, fence, idempotency_key, refused_append, refused_draft, refused_publish};
 use crate::body;
-use crate::channel_arg::channel;
+use crate::channel_arg::{channel, channel_at};
 use crate::door::Door;
 use crate::duration;
 use crate::error::{ApiError, Code};
+use crate::json;
 use crate::limits::PUBLISH_BODY_BYTES_MAX;
 use crate::query::Query;
 use crate::traces::Published;
@@ -121,7 +122,7 @@ pub(crate) async fn publish(
 
 /// Publishes the one event of a body.
 async fn one(door: &Door, body: &Bytes, key: Option<String>) -> Result<Answer, ApiError> {
-    let mut item: Item<'_> = body::json(body)?;
+    let mut item: Item<'_> = json::read(body).map_err(|error| of_lines(error, body))?;
     match (&item.idempotency_key, key) {
         (Some(own), Some(key)) if *own != key => {
             return Err(ApiError::malformed("`idempotency_key` and header `Idempotency-Key` differ"));
@@ -132,12 +133,22 @@ async fn one(door: &Door, body: &Bytes, key: Option<String>) -> Result<Answer, A
     append_one(door, draft(door, &mut Patterns::default(), item)?).await
 }
 
+/// A refusal for whoever sends lines without saying so: with how to say it.
+fn of_lines(refusal: ApiError, body: &[u8]) -> ApiError {
+    let mut lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    if refusal.code() != Code::BadJson || !lines.next().is_some_and(json::is_json) || lines.next().is_none() {
+        return refusal;
+    }
+    let advice = "several events, one per line, go with `Content-Type: application/x-ndjson`";
+    ApiError::new(refusal.code(), format!("{}; {advice}", refusal.detail()))
+}
+
 /// The drafts of a batch, or why there is none.
 fn drafts(door: &Door, body: &[u8], lines: bool) -> Result<Vec<Result<Draft, ApiError>>, ApiError> {
     let items: Vec<&[u8]> = if lines {
         body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect()
     } else {
-        body::json::<Vec<&RawValue>>(body)?.into_iter().map(|item| item.get().as_bytes()).collect()
+        json::read::<Vec<&RawValue>>(body)?.into_iter().map(|item| item.get().as_bytes()).collect()
     };
     if items.len() > BATCH_EVENTS_MAX {
         let detail = format!("the batch has {} events; at most {BATCH_EVENTS_MAX} are allowed", items.len());
@@ -146,7 +157,7 @@ fn drafts(door: &Door, body: &[u8], lines: bool) -> Result<Vec<Result<Draft, Api
     let (mut patterns, mut channels) = (Patterns::default(), 0);
     let mut drafts = Vec::with_capacity(items.len());
     for item in items {
-        let draft = body::json(item).and_then(|item| draft(door, &mut patterns, item));
+        let draft = json::read(item).and_then(|item| draft(door, &mut patterns, item));
         channels += draft.as_ref().map_or(0, Draft::channel_count);
         // Looked at for each, so that nothing beyond it is ever held.
         if channels > BATCH_CHANNELS_MAX || patterns.count() > BATCH_PATTERNS_MAX {
@@ -170,10 +181,16 @@ fn draft(door: &Door, patterns: &mut Patterns, item: Item<'_>) -> Result<Draft, 
     }
     let channels: Vec<ChannelName> = match (item.channel, item.channels, &item.to) {
         (Some(name), None, None) => vec![channel(&name)?],
-        (None, Some(names), None) => names.iter().map(|name| channel(name)).collect::<Result<_, _>>()?,
+        (None, Some(names), None) => {
+            let named = names.iter().enumerate();
+            named.map(|(at, name)| channel_at(&format!("channels[{at}]"), name)).collect::<Result<_, _>>()?
+        }
         (None, None, Some(_)) => Vec::new(),
         (None, None, None) if user.is_some() => Vec::new(),
-        (None, None, None) => return Err(ApiError::malformed("`channel` is missing")),
+        (None, None, None) => {
+            let detail = "nobody is named to publish to; it takes `channel`, `channels`, `to` or `user`";
+            return Err(ApiError::malformed(detail));
+        }
         (Some(_), Some(_), _) => return Err(ApiError::malformed("`channel` and `channels` are both given; give one")),
         (_, _, Some(_)) => return Err(ApiError::malformed("`to` is given beside `channel` or `channels`; give one")),
     };
@@ -307,20 +324,26 @@ mod tests {
     async fn what_is_wrong_with_one_event_is_named() {
         let door = TestDoor::open();
         for (body, code, named) in [
-            ("", "bad_json", "EOF"),
-            ("{", "bad_json", "EOF"),
+            ("", "bad_json", "the body is empty"),
+            ("{", "bad_json", "in the middle of an object"),
             ("7", "malformed", "an object with `channel`"),
             (r#"{"channel": "a", "data": 1, "event": 7}"#, "malformed", "`event`"),
             (r#"{"channel": "a"}"#, "malformed", "`data` is missing"),
-            (r#"{"data": 1}"#, "malformed", "`channel` is missing"),
+            (r#"{"data": 1}"#, "malformed", "`channel`, `channels`, `to` or `user`"),
+            (r#"{"channels": ["a", ""], "data": 1}"#, "bad_channel", "`channels[1]` is empty"),
             (r#"{"channel": "a", "channels": ["b"], "data": 1}"#, "malformed", "both"),
             (r#"{"channels": [], "data": 1}"#, "malformed", "`channels` is empty"),
             (r#"{"channel": "a", "data": 1, "chanel": 1}"#, "malformed", "`chanel`"),
             (r#"{"channel": "a\n", "data": 1}"#, "bad_channel", "`channel` has a control"),
             (r#"{"channel": "@a", "data": 1}"#, "reserved_channel", "@a"),
             (r#"{"channel": "a", "data": "\ud800"}"#, "bad_json", "`data`"),
-            (r#"{"channel": "a", "data": 1, "event": 7}"#, "malformed", "`event`: invalid type"),
-            (r#"{"channel": "a", "data": 1} x"#, "bad_json", "trailing characters"),
+            (r#"{"channel": "a", "data": 1, "event": 7}"#, "malformed", "`event` is the number 7; it takes a string"),
+            (r#"{"channel": "a", "data": 1} x"#, "bad_json", "something follows it"),
+            (
+                "{\"channel\": \"a\", \"data\": 1}\n\n{\"channel\": \"a\"",
+                "bad_json",
+                "`Content-Type: application/x-ndjson`",
+            ),
             (r#"{"channel": "a", "data": 1, "ttl": -1}"#, "malformed", "`ttl`"),
             (r#"{"channel": "a", "data": 1, "ttl": []}"#, "malformed", "`ttl`"),
         ] {

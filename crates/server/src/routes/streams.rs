@@ -7,14 +7,15 @@ use axum::extract::{FromRequestParts, RawQuery, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use fanfare_hub::limits::FOLLOWS_MAX;
-use fanfare_hub::{Change, ChangeError, Followed, Follows, StreamId};
+use fanfare_hub::{Change, ChangeError, Followed, Follows, Since, StreamId};
 use serde::Serialize;
 
-use super::names::{ChannelSince, NameOr, PatternSince, since};
+use super::names::{NameOr, since};
 use crate::body;
-use crate::channel_arg::{channel, pattern};
+use crate::channel_arg::{channel_at, pattern_at};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
+use crate::json;
 use crate::limits::{CHANGE_RETRY, SUBSCRIBE_BODY_BYTES_MAX};
 use crate::path;
 use crate::query::Query;
@@ -36,12 +37,6 @@ struct Item {
     channel: Option<String>,
     pattern: Option<String>,
     since: Option<String>,
-}
-
-/// Either of the two.
-enum Of {
-    Channel(ChannelSince),
-    Pattern(PatternSince),
 }
 
 /// The answer.
@@ -121,7 +116,7 @@ pub(crate) async fn only_these() -> ApiError {
 
 /// What the request asks for.
 fn asked(body: &[u8]) -> Result<Change, ApiError> {
-    let Arguments { add, remove } = body::json(body)?;
+    let Arguments { add, remove } = json::read(body)?;
     let longest = add.len().max(remove.len());
     if longest > FOLLOWS_MAX {
         return Err(refused(ChangeError::TooMany(longest)));
@@ -134,30 +129,27 @@ fn asked(body: &[u8]) -> Result<Change, ApiError> {
 
 fn follows(field: &str, items: Vec<NameOr<Item>>) -> Result<Follows, ApiError> {
     let (mut channels, mut patterns) = (Vec::new(), Vec::new());
-    for item in items {
-        match either(field, item)? {
-            Of::Channel(of) => {
-                channels.push((channel(&of.channel)?, of.since.as_deref().map(since).transpose()?.unwrap_or_default()));
+    for (at, item) in items.into_iter().enumerate() {
+        let place = format!("{field}[{at}]");
+        let item = match item {
+            NameOr::Name(name) => {
+                channels.push((channel_at(&place, &name)?, Since::default()));
+                continue;
             }
-            Of::Pattern(of) => {
-                patterns.push((pattern(&of.pattern)?, of.since.as_deref().map(since).transpose()?.unwrap_or_default()));
+            NameOr::Object(item) => item,
+        };
+        let since = item.since.map(|text| since(&format!("{place}.since"), &text)).transpose()?.unwrap_or_default();
+        match (item.channel, item.pattern) {
+            (Some(name), None) => channels.push((channel_at(&format!("{place}.channel"), &name)?, since)),
+            (None, Some(text)) => patterns.push((pattern_at(&format!("{place}.pattern"), &text)?, since)),
+            (None, None) => return Err(ApiError::malformed(format!("`{place}` needs `channel` or `pattern`"))),
+            (Some(_), Some(_)) => {
+                let detail = format!("`{place}` has both `channel` and `pattern`; make two entries of them");
+                return Err(ApiError::malformed(detail));
             }
         }
     }
     Ok(Follows::new(channels, patterns))
-}
-
-fn either(field: &str, item: NameOr<Item>) -> Result<Of, ApiError> {
-    match item {
-        NameOr::Name(channel) => Ok(Of::Channel(ChannelSince { channel, since: None })),
-        NameOr::Object(Item { channel: Some(channel), pattern: None, since }) => {
-            Ok(Of::Channel(ChannelSince { channel, since }))
-        }
-        NameOr::Object(Item { channel: None, pattern: Some(pattern), since }) => {
-            Ok(Of::Pattern(PatternSince { pattern, since }))
-        }
-        NameOr::Object(_) => Err(ApiError::malformed(format!("an entry of `{field}` needs `channel` or `pattern`"))),
-    }
 }
 
 fn refused(error: ChangeError) -> ApiError {
@@ -178,13 +170,14 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (body, code, named) in [
-            ("", Code::BadJson, "EOF"),
+            ("", Code::BadJson, "the body is empty"),
             (r#"{"ad": []}"#, Code::Malformed, "`ad`"),
-            (r#"{"add": [{}]}"#, Code::Malformed, "`add` needs `channel` or `pattern`"),
-            (r#"{"remove": [{"channel": "a", "pattern": "b"}]}"#, Code::Malformed, "`remove` needs"),
+            (r#"{"add": ["a", {}]}"#, Code::Malformed, "`add[1]` needs `channel` or `pattern`"),
+            (r#"{"remove": [{"channel": "a", "pattern": "b"}]}"#, Code::Malformed, "`remove[0]` has both"),
             (r#"{"remove": [{"channel": "a", "since": "start"}]}"#, Code::Malformed, "`since` says nothing"),
-            (r#"{"add": [{"channel": "a", "since": "soon"}]}"#, Code::Malformed, "`since` is \"soon\""),
-            (r#"{"add": [""]}"#, Code::BadChannel, "`channel` is empty"),
+            (r#"{"add": [{"channel": "a", "since": "soon"}]}"#, Code::Malformed, "`add[0].since` is \"soon\""),
+            (r#"{"add": ["a", ""]}"#, Code::BadChannel, "`add[1]` is empty"),
+            (r#"{"remove": [{"pattern": ""}]}"#, Code::BadChannel, "`remove[0].pattern` is empty"),
         ] {
             let error = asked(body.as_bytes()).unwrap_err();
             assert_eq!(error.code(), code, "{body}: {error}");

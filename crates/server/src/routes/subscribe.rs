@@ -15,10 +15,11 @@ use super::names::{ChannelSince, NameOr, PatternSince, since};
 use super::style::{ErrorStyle, StreamStyle};
 use crate::address::Client;
 use crate::body;
-use crate::channel_arg::{channel, pattern};
+use crate::channel_arg::{channel, channel_at, pattern_at};
 use crate::door::Door;
 use crate::error::ApiError;
 use crate::handover::Handover;
+use crate::json;
 use crate::limits::SUBSCRIBE_BODY_BYTES_MAX;
 use crate::query::Query;
 
@@ -64,21 +65,29 @@ pub(crate) async fn subscribe(
 
 /// What the request asks for.
 fn asked(body: &[u8], headers: &HeaderMap) -> Result<(Subscribe, ErrorStyle), ApiError> {
-    let arguments: Arguments = body::json_if_any(body)?;
-    let common = arguments.since.as_deref().map(since).transpose()?.unwrap_or_default();
-    let or_common = |own: Option<String>| own.as_deref().map_or(Ok(common), since);
+    let arguments: Arguments = json::read_if_any(body)?;
+    let common = arguments.since.as_deref().map(|text| since("since", text)).transpose()?.unwrap_or_default();
+    let or_common = |place: &str, own: Option<String>| {
+        own.as_deref().map_or(Ok(common), |text| since(&format!("{place}.since"), text))
+    };
     let mut channels = Vec::with_capacity(arguments.channels.len());
-    for entry in arguments.channels {
+    for (at, entry) in arguments.channels.into_iter().enumerate() {
+        let place = format!("channels[{at}]");
         channels.push(match entry {
-            NameOr::Name(name) => (channel(&name)?, common),
-            NameOr::Object(own) => (channel(&own.channel)?, or_common(own.since)?),
+            NameOr::Name(name) => (channel_at(&place, &name)?, common),
+            NameOr::Object(own) => {
+                (channel_at(&format!("{place}.channel"), &own.channel)?, or_common(&place, own.since)?)
+            }
         });
     }
     let mut patterns = Vec::with_capacity(arguments.patterns.len());
-    for entry in arguments.patterns {
+    for (at, entry) in arguments.patterns.into_iter().enumerate() {
+        let place = format!("patterns[{at}]");
         patterns.push(match entry {
-            NameOr::Name(text) => (pattern(&text)?, common),
-            NameOr::Object(own) => (pattern(&own.pattern)?, or_common(own.since)?),
+            NameOr::Name(text) => (pattern_at(&place, &text)?, common),
+            NameOr::Object(own) => {
+                (pattern_at(&format!("{place}.pattern"), &own.pattern)?, or_common(&place, own.since)?)
+            }
         });
     }
     let user = arguments.user.as_deref().map(|name| user("user", name)).transpose()?;
@@ -139,11 +148,28 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (body, code, named) in [
-            ("{", Code::BadJson, "EOF"),
+            ("{", Code::BadJson, "in the middle of an object"),
             (r#"{"chanels": []}"#, Code::Malformed, "`chanels`"),
-            (r#"{"channels": [{"channel": "a", "sinc": "start"}]}"#, Code::Malformed, "`sinc`"),
-            (r#"{"channels": [7]}"#, Code::Malformed, "`channels[0]`: invalid type: integer `7`, expected a name"),
-            (r#"{"channels": [""]}"#, Code::BadChannel, "`channel` is empty"),
+            (
+                r#"{"channels": [{"channel": "a", "sinc": "start"}]}"#,
+                Code::Malformed,
+                "`channels[0].sinc`; did you mean `since`?",
+            ),
+            (r#"{"channels": [7]}"#, Code::Malformed, "`channels[0]` is the number 7; it takes a name"),
+            (r#"{"channels": ["a", ""]}"#, Code::BadChannel, "`channels[1]` is empty"),
+            (r#"{"channels": [{"channel": ""}]}"#, Code::BadChannel, "`channels[0].channel` is empty"),
+            (r#"{"channels": [{"since": "start"}]}"#, Code::Malformed, "`channels[0].channel` is missing"),
+            (r#"{"patterns": ["a", ""]}"#, Code::BadChannel, "`patterns[1]` is empty"),
+            (
+                r#"{"patterns": [{"pattern": "@*"}]}"#,
+                Code::ReservedChannel,
+                "`patterns[0].pattern` \"@*\" is of users'",
+            ),
+            (
+                r#"{"channels": [{"channel": "a", "since": "soon"}]}"#,
+                Code::Malformed,
+                "`channels[0].since` is \"soon\"",
+            ),
             (r#"{"since": "soon"}"#, Code::Malformed, "`since` is \"soon\""),
             (r#"{"as": "xml"}"#, Code::Malformed, "`as` is \"xml\""),
         ] {
