@@ -1,6 +1,7 @@
 // An inbox on two devices of one user: each in a window of its own, with nothing of the other's.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { openTab, whileOffline } from './browser.mjs';
 import { Hub, until } from './harness.mjs';
@@ -8,29 +9,15 @@ import { barePage, openSite } from './site.mjs';
 
 const MESSAGES = Array.from({ length: 100 }, (_, at) => `message ${at}`);
 
-/** A page that shows a user's messages, and acknowledges the one that is clicked. */
-const inboxPage = (hub) => `<ol></ol>
+/** The page of the guide, which shows Ada's messages and acknowledges the one that is clicked. */
+const GUIDE = readFileSync(new URL('../../docs/inbox.md', import.meta.url), 'utf8');
+const [, PAGE] = /```html\n(<ol>.*?)```/s.exec(GUIDE);
+
+/** That page at another origin than the hub's, with its connection's state as its title. */
+const inboxPage = (hub) => `${PAGE.replaceAll("'/", `'${hub.url}/`)}
 <script>
-const stream = new EventSource('${hub.url}/events?user=ada&inbox=1&as=json');
 stream.onopen = () => { document.title = 'open'; };
 stream.onerror = () => { document.title = 'cut'; };
-const lines = new Map();
-stream.onmessage = (event) => {
-  const { id, data } = JSON.parse(event.data);
-  const line = document.createElement('li');
-  line.textContent = data;
-  line.onclick = () => fetch('${hub.url}/inbox/ada/ack', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ ids: [event.lastEventId] }),
-  });
-  document.querySelector('ol').append(line);
-  lines.set(id, line);
-};
-stream.addEventListener('fanfare.delete', (event) => {
-  const { id } = JSON.parse(event.data);
-  lines.get(id)?.remove();
-});
 </script>`;
 
 /** @param {import('playwright-core').Page} tab */
@@ -76,6 +63,25 @@ test('what one device acknowledges clears on the other, and on one that was away
   assert.deepEqual(await shown(late), fewer);
   assert.deepEqual(await waiting(hub), fewer);
   assert.equal((await hub.inbox('ada')).unread, 98);
+});
+
+test('the page shows texts, JSON and names, nothing for everyone, and clears what waits no more', async (t) => {
+  const hub = await Hub.open(t);
+  await hub.publishItem({ user: 'ada', event: 'mail', data: 'Lunch?' });
+  await hub.publishItem({ user: 'ada', data: { export: 7 } });
+  const tab = await openTab(t);
+  await tab.goto(`http://localhost:${await openSite(t, inboxPage(hub))}/`);
+  await until('they are shown', async () => (await shown(tab)).length >= 2);
+  await hub.publishItem({ user: 'ada', data: 'soon over', ttl: 1 });
+  await hub.publishItem({ to: 'everyone', data: 'Back at noon.' });
+  await hub.send('ada', 'last');
+  await until('the last is shown', async () => (await shown(tab)).includes('last'));
+  assert.deepEqual(await shown(tab), ['Lunch?', '{"export":7}', 'soon over', 'last']);
+  await until('its time is over', async () => !(await waiting(hub)).includes('soon over'));
+  for (const text of ['soon over', 'Lunch?']) await tab.getByText(text).click();
+  await until('both are gone', async () => (await shown(tab)).length === 2);
+  assert.deepEqual(await shown(tab), ['{"export":7}', 'last']);
+  assert.deepEqual(await waiting(hub), [{ export: 7 }, 'last']);
 });
 
 test('a bare EventSource acknowledges by coming back', async (t) => {
