@@ -98,16 +98,21 @@ impl Entry {
         Some(Succession { lineage, position: self.position, is_deleted })
     }
 
-    /// Whether its key was deleted since: nobody gets it any more.
+    /// Whether its key was deleted since.
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.lineage.as_ref().is_some_and(|lineage| lineage.is_withdrawn(self.position))
     }
 
-    /// Whether a stream that is behind does without it: its key was deleted since, or has a later value that will do.
-    pub(crate) fn is_spared(&self) -> bool {
-        self.lineage.as_ref().is_some_and(|lineage| {
-            lineage.is_withdrawn(self.position) || self.is_conflated && lineage.is_superseded(self.position)
-        })
+    /// Whether it is there no more, as of a time in milliseconds since the Unix epoch: its key was deleted since, or its
+    /// time to live has run out. Nobody gets it any more.
+    pub(crate) fn is_gone(&self, time_ms: u64) -> bool {
+        self.is_withdrawn() || self.record.is_expired(time_ms)
+    }
+
+    /// Whether a stream that is behind does without it: it is gone, or its key has a later value that will do.
+    pub(crate) fn is_spared(&self, time_ms: u64) -> bool {
+        let is_superseded = || self.lineage.as_ref().is_some_and(|lineage| lineage.is_superseded(self.position));
+        self.is_gone(time_ms) || self.is_conflated && is_superseded()
     }
 
     /// The event's own id, or `None` for a transient event.

@@ -80,13 +80,15 @@ struct LogView {
     /// Where it is in the window.
     slot: u64,
     position: Position,
+    /// When that is, in milliseconds since the Unix epoch.
+    time_ms: u64,
 }
 
 impl LogView {
     /// What subscriptions see of it.
     fn view(&self) -> View<'_> {
-        let Self { window, epochs, recent, slot, position } = self;
-        View { window, epochs, recent, slot: *slot, position: *position }
+        let Self { window, epochs, recent, slot, position, time_ms } = self;
+        View { window, epochs, recent, slot: *slot, position: *position, time_ms: *time_ms }
     }
 }
 
@@ -128,6 +130,11 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// Says what time it is, in milliseconds since the Unix epoch: for heartbeats, and for what is out of time.
+    pub(crate) fn set_time(&mut self, time_ms: u64) {
+        self.log.time_ms = time_ms;
+    }
+
     /// A shard without streams, at the window's end; the one with a number, of those that remember together.
     pub(crate) fn new(
         window: Arc<Window>,
@@ -140,7 +147,7 @@ impl Shard {
     ) -> Self {
         let (position, slot) = window.head();
         Self {
-            log: LogView { window, epochs, recent: Recent::default(), slot, position },
+            log: LogView { window, epochs, recent: Recent::default(), slot, position, time_ms: 0 },
             counters,
             endings,
             settings,

@@ -65,6 +65,8 @@ pub(crate) struct View<'a> {
     /// Where the shard is: its next slot, and the position before it.
     pub(crate) slot: u64,
     pub(crate) position: Position,
+    /// Milliseconds since the Unix epoch: what is out of time is not sent.
+    pub(crate) time_ms: u64,
 }
 
 /// Where a stream is.
@@ -264,7 +266,7 @@ impl Subscription {
                 {
                     way.next += 1;
                     self.sent = entry.position;
-                    if entry.is_withdrawn() {
+                    if entry.is_gone(view.time_ms) {
                         continue;
                     }
                     if entry.is_end() {
@@ -323,17 +325,22 @@ impl Subscription {
     fn pull_window(&mut self, slot: u64, view: &View<'_>, portion: &mut Portion) -> Pull {
         let count = view.slot.saturating_sub(slot).min(PULL_ENTRIES_MAX as u64) as usize;
         if let Some(entries) = view.recent.from(slot) {
-            self.take(slot, entries.take(count), portion);
+            self.take((slot, view.time_ms), entries.take(count), portion);
         } else if let Slots::Entries(entries) = view.window.entries(slot, count, PULL_BYTES_MAX) {
-            self.take(slot, entries.iter(), portion);
+            self.take((slot, view.time_ms), entries.iter(), portion);
         } else {
             return Pull::Page(self.leave_window());
         }
         Pull::Some
     }
 
-    /// Takes what is for it from entries of the window.
-    fn take<'a>(&mut self, mut slot: u64, entries: impl Iterator<Item = &'a Arc<Entry>>, portion: &mut Portion) {
+    /// Takes what is for it from entries of the window, of which the first is at this slot, as of a time.
+    fn take<'a>(
+        &mut self,
+        (mut slot, time_ms): (u64, u64),
+        entries: impl Iterator<Item = &'a Arc<Entry>>,
+        portion: &mut Portion,
+    ) {
         let Place::Window { slot: place, buried } = &mut self.place else { return };
         for entry in entries {
             slot += 1;
@@ -343,7 +350,7 @@ impl Subscription {
             if is_for_it
                 && is_new
                 && entry.is_for(&self.follows, self.style.stream)
-                && !entry.is_spared()
+                && !entry.is_spared(time_ms)
                 && let Some(channel) = self.follows.channel_of(&entry.record)
                 && !buried.as_ref().is_some_and(|catchup| catchup.is_buried(&entry.record, entry.position))
             {
@@ -445,7 +452,8 @@ impl Subscription {
 
     /// A sign of life. In its plain form a comment, or, where the cursor has moved far since the client last heard of it, or
     /// a day is over, a silent frame that tells it: a quiet stream's client then never comes back with a very old cursor.
-    pub(crate) fn ping(&mut self, time_ms: u64, view: &View<'_>) -> Bytes {
+    pub(crate) fn ping(&mut self, view: &View<'_>) -> Bytes {
+        let time_ms = view.time_ms;
         let cursor = self.cursor(view);
         let moved = cursor.position.ordinal() != self.told.ordinal()
             || cursor.position.sequence().saturating_sub(self.told.sequence()) >= CURSOR_LAG_MAX;

@@ -14,7 +14,7 @@ use crate::wheel::TICK;
 
 impl Shard {
     /// Looks at streams whose deadline has come.
-    pub(crate) fn tick(&mut self, now: Duration, time_ms: u64) {
+    pub(crate) fn tick(&mut self, now: Duration) {
         self.drain.1 = self.drain.0.saturating_sub(now);
         self.log.recent.forget_before(self.log.window.first());
         for key in self.wheel.due(now) {
@@ -45,7 +45,7 @@ impl Shard {
             let sent_at = stream.sent_at();
             // Nothing was sent for about an interval.
             let quiet = now.saturating_sub(sent_at) + heartbeat / 8 >= heartbeat;
-            if quiet && self.beat(key, time_ms, now).is_err() {
+            if quiet && self.beat(key, now).is_err() {
                 self.close(key, CloseReason::Left);
                 continue;
             }
@@ -64,7 +64,7 @@ impl Shard {
 
     /// Sends a stream a heartbeat, or instead what it has gathered: its interval may be longer than that between
     /// heartbeats. One that is behind is sent something anyway.
-    fn beat(&mut self, key: StreamKey, time_ms: u64, now: Duration) -> Result<(), Gone> {
+    fn beat(&mut self, key: StreamKey, now: Duration) -> Result<(), Gone> {
         let view = self.log.view();
         let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
         if stream.gathered.is_some() {
@@ -74,7 +74,7 @@ impl Shard {
             return Ok(());
         }
         self.portion.clear();
-        self.portion.push_words(&stream.subscription.ping(time_ms, &view));
+        self.portion.push_words(&stream.subscription.ping(&view));
         if !stream.send(&self.portion, now)? {
             stream.subscription.fall_behind(Mark { next: self.log.slot, sent: self.log.position });
             bump(&self.counters.fell_behind);

@@ -36,14 +36,14 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Puts all of it together, oldest first.
-    pub(super) fn put_together(&self, portion: &mut Portion) {
+    pub(super) fn put_together(&self, portion: &mut Portion, time_ms: u64) {
         let mut chain = Vec::new();
         let mut next = Some(self);
         while let Some(gathered) = next {
             chain.push(gathered);
             next = gathered.before.as_deref();
         }
-        chain.iter().rev().flat_map(|gathered| &gathered.frames).for_each(|frame| frame.push(portion));
+        chain.iter().rev().flat_map(|gathered| &gathered.frames).for_each(|frame| frame.push(portion, time_ms));
     }
 
     /// Tells it from all others of its shard.
@@ -171,9 +171,9 @@ impl Shard {
         if gathered.is_some() || run != *together {
             self.portion.clear();
             if let Some(gathered) = &gathered {
-                gathered.put_together(&mut self.portion);
+                gathered.put_together(&mut self.portion, self.log.time_ms);
             }
-            self.pass.put_together(run, passed, &mut self.portion);
+            self.pass.put_together(run, passed, &mut self.portion, self.log.time_ms);
             *together = if gathered.is_some() { NO_RUN } else { run };
         }
         self.write_all(key, now)?;
@@ -222,7 +222,7 @@ impl Shard {
         bump(&self.counters.flushed);
         if together.replace(gathered.number) != Some(gathered.number) {
             self.portion.clear();
-            gathered.put_together(&mut self.portion);
+            gathered.put_together(&mut self.portion, self.log.time_ms);
         }
         self.write_all(key, now)?;
         self.ask_for_end(key);
@@ -245,7 +245,7 @@ impl Shard {
     pub(super) fn flush_last(&mut self, key: StreamKey) {
         let Some(gathered) = self.streams.get_mut(key).and_then(|stream| stream.gathered.take()) else { return };
         self.portion.clear();
-        gathered.put_together(&mut self.portion);
+        gathered.put_together(&mut self.portion, self.log.time_ms);
         // Whether anybody is there shows when it is closed.
         let _ = self.write_all(key, Duration::ZERO);
     }

@@ -61,8 +61,8 @@ pub(super) struct Framed {
 
 impl Framed {
     /// Adds its frame, unless nobody gets it any more.
-    pub(super) fn push(&self, portion: &mut Portion) {
-        push(&self.entry, self.channel, self.form, self.mark, portion);
+    pub(super) fn push(&self, portion: &mut Portion, time_ms: u64) {
+        push(&self.entry, self.channel, self.form, self.mark, (portion, time_ms));
     }
 
     /// About how many bytes its frame has.
@@ -71,9 +71,10 @@ impl Framed {
     }
 }
 
-/// Adds an entry's frame, unless nobody gets it any more: what was deleted before it was passed on is nobody's.
-fn push(entry: &Entry, channel: usize, form: Form, mark: Mark, portion: &mut Portion) {
-    if !entry.is_withdrawn() {
+/// Adds an entry's frame, unless nobody gets it any more: what was deleted before it was passed on, or is out of time, is
+/// nobody's.
+fn push(entry: &Entry, channel: usize, form: Form, mark: Mark, (portion, time_ms): (&mut Portion, u64)) {
+    if !entry.is_gone(time_ms) {
         portion.push_frame(&entry.frame(form, channel).bytes, mark, entry.id().is_some());
     }
 }
@@ -189,8 +190,8 @@ impl Pass {
     }
 
     /// Puts a run's bytes together, behind what the portion has.
-    pub(super) fn put_together(&mut self, run: RunKey, passed: &Passed<'_>, portion: &mut Portion) {
-        self.each(run, passed, |entry, channel, form, mark| push(entry, channel, form, mark, portion));
+    pub(super) fn put_together(&mut self, run: RunKey, passed: &Passed<'_>, portion: &mut Portion, time_ms: u64) {
+        self.each(run, passed, |entry, channel, form, mark| push(entry, channel, form, mark, (portion, time_ms)));
     }
 
     /// A run's frames, to be put together later.

@@ -64,6 +64,7 @@ impl ShardLoop {
         loop {
             self.sleep(&mut events);
             let now = self.clock.elapsed();
+            self.shard.set_time(self.clock.unix_ms());
             // Before anything is opened: a place that becomes free here must not be taken for its next owner's.
             for event in &events {
                 self.event(event);
@@ -94,7 +95,7 @@ impl ShardLoop {
             self.shard.pass(now);
             self.shard.turn(now);
             self.shard.flush(now);
-            self.shard.tick(now, self.clock.unix_ms());
+            self.shard.tick(now);
             for job in self.shard.take_jobs() {
                 self.readers.push(self.commands.clone(), job);
             }

@@ -136,8 +136,8 @@ impl World {
             // As if the disk limit were reached.
             95 if self.is_small => self.hub.writer.want_oldest(self.rng.random_range(1..1_500)),
             94..97 => {
-                let (now, time) = (self.hub.now(), self.hub.clock.unix_ms());
-                self.hub.shards.iter_mut().for_each(|shard| shard.tick(now, time));
+                let now = self.hub.now();
+                self.hub.shards.iter_mut().for_each(|shard| shard.tick(now));
             }
             97 if self.rng.random_bool(0.5) => self.restart(),
             98 if self.is_small && self.rng.random_bool(0.5) => {

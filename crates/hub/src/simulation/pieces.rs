@@ -144,6 +144,7 @@ impl Pieces {
     /// One of the shards, any of them, takes in what is new in the window.
     pub(super) fn pass(&mut self, rng: &mut StdRng) {
         let (which, now) = (rng.random_range(0..self.shards.len()), self.now());
+        self.shards[which].set_time(self.clock.unix_ms());
         self.shards[which].pass(now);
         self.shards[which].turn(now);
         self.shards[which].flush(now);
@@ -189,6 +190,7 @@ impl Pieces {
     pub(super) fn work_off(&mut self, flushed: Duration) -> bool {
         let now = self.now();
         for shard in &mut self.shards {
+            shard.set_time(self.clock.unix_ms());
             while shard.has_work() {
                 shard.pass(now);
                 shard.turn(now);

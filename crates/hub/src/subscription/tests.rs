@@ -47,7 +47,7 @@ fn a_bye_before_the_hello_leaves_its_client_where_it_was() {
     let writer = writer();
     let recent = Recent::default();
     let (position, slot) = writer.window.head();
-    let view = View { window: &writer.window, epochs: &writer.epochs, recent: &recent, slot, position };
+    let view = View { window: &writer.window, epochs: &writer.epochs, recent: &recent, slot, position, time_ms: 0 };
     let foreign = Cursor::FOREIGN.to_text();
     for (came_with, kept) in [
         (None, None),
@@ -68,7 +68,7 @@ fn a_bye_comes_after_the_gaps_that_its_cursor_passes_over() {
     let writer = writer();
     let recent = Recent::default();
     let (position, slot) = writer.window.head();
-    let view = View { window: &writer.window, epochs: &writer.epochs, recent: &recent, slot, position };
+    let view = View { window: &writer.window, epochs: &writer.epochs, recent: &recent, slot, position, time_ms: 0 };
     let mut subscription = opened(LastEventId::Foreign);
     let mut beginning = Beginning::now(subscription.follows().clone(), position);
     let scope = GapScope::Channel(ChannelName::new("c").unwrap());

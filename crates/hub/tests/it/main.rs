@@ -5,6 +5,7 @@
 mod damage;
 mod ended;
 mod endings;
+mod expired;
 mod figures;
 mod flush;
 mod hub;

@@ -121,6 +121,7 @@ impl Scene {
     /// So long passes, as far as intervals are concerned.
     fn wait(&mut self, ms: u64) {
         self.clock.advance(Duration::from_millis(ms));
+        self.shard.set_time(self.clock.unix_ms());
         self.shard.flush(self.clock.elapsed());
     }
 
@@ -214,11 +215,11 @@ fn a_value_that_is_deleted_while_it_is_passed_on_takes_no_other_along() {
         let (run, position) = (streams.get_mut(touched[0]).unwrap().run, log.position);
         let passed = Passed { entries: &group, slot, position };
         portion.clear();
-        pass.put_together(run, &passed, portion);
+        pass.put_together(run, &passed, portion, 0);
         let sent = String::from_utf8(portion.bytes().to_vec()).unwrap();
         assert!(sent.contains("data: 2\n") && !sent.contains("data: 1\n"), "{sent}");
         portion.clear();
-        pass.frames(run, &passed).iter().for_each(|frame| frame.push(portion));
+        pass.frames(run, &passed).iter().for_each(|frame| frame.push(portion, 0));
         assert_eq!(portion.bytes(), sent.as_bytes());
     }
 }
@@ -235,6 +236,22 @@ fn what_is_deleted_before_it_is_passed_on_is_not_sent_and_all_else_is() {
         let heard = scene.take(0);
         assert_eq!((heard.len(), heard[0].as_str()), (2, "2"), "{heard:?}");
         assert!(heard[1].contains(r#""key":"1""#), "{heard:?}");
+    }
+}
+
+#[test]
+fn what_is_out_of_time_when_it_leaves_is_not_sent_and_all_else_is() {
+    for channel in ["a", "f"] {
+        let mut scene = Scene::gathering_for(Duration::from_secs(10), 1, Duration::ZERO);
+        scene.append(channel, Event::text("late").ttl(Duration::from_secs(1)));
+        scene.append(channel, Event::text("in time").ttl(Duration::from_mins(1)));
+        if channel == "f" {
+            scene.shard.pass(scene.clock.elapsed());
+        }
+        scene.clock.advance(Duration::from_secs(9));
+        scene.wait(1_000);
+        scene.shard.pass(scene.clock.elapsed());
+        assert_eq!(scene.take(0), ["in time"], "{channel}");
     }
 }
 
@@ -267,7 +284,7 @@ fn who_gathers_for_longer_than_a_heartbeat_is_sent_something_in_that_time() {
             scene.publish("f", &(n / 10).to_string());
         }
         scene.wait(100);
-        scene.shard.tick(scene.clock.elapsed(), 0);
+        scene.shard.tick(scene.clock.elapsed());
         let taken = scene.take(0);
         silent_ms = if taken.is_empty() { silent_ms + 100 } else { 0 };
         assert!(silent_ms <= 3_700, "silent for {silent_ms} ms");
