@@ -80,16 +80,20 @@ impl Beginning {
         }
         let (head_now, _) = history.window.head();
         let common = follows.common_since();
-        let (last, resumed) = match (last, common) {
-            // One cursor for all is a resume, whether a header or `since` says it.
-            (LastEventId::None, Some(Since::After(cursor))) => (LastEventId::Cursor(cursor), true),
-            (LastEventId::None, _) => (last, false),
-            (last, _) => (last, true),
+        let (last, is_event, resumed) = match (last, common) {
+            // One id for all is a resume, too, but from the event that had it: only who comes back goes on with a backfill.
+            (LastEventId::None, Some(Since::After(id))) => (LastEventId::Cursor(id), true, true),
+            (LastEventId::None, _) => (last, false, false),
+            (last, _) => (last, false, true),
         };
         let cursor = match last {
             LastEventId::None | LastEventId::Now => None,
-            LastEventId::Cursor(cursor) if history.epochs.place(&cursor, head_now).is_ok() => Some(cursor),
-            LastEventId::Cursor(_) | LastEventId::Foreign => return Self::unknown(history, follows, head),
+            LastEventId::Cursor(cursor) if history.epochs.place(&cursor, head_now).is_err() => {
+                return Self::unknown(history, follows, head);
+            }
+            LastEventId::Cursor(id) if is_event => Some(history.epochs.cursor(id.event(), None)),
+            LastEventId::Cursor(cursor) => Some(cursor),
+            LastEventId::Foreign => return Self::unknown(history, follows, head),
         };
         // A backfill of somebody who said nothing is one of values of keys, if there are any; otherwise that of an unknown
         // cursor. Where it is that of an unknown cursor all the same, a gap was told of what it leaves out.
@@ -239,6 +243,26 @@ mod tests {
         };
         assert_eq!(gaps(Some(Position::ORIGIN)), [(GapReason::Expired, Some(Position::ORIGIN))]);
         assert_eq!(gaps(None), [], "whoever had all of it lacks nothing");
+    }
+
+    #[test]
+    fn an_id_as_since_means_its_event_also_where_it_is_asked_whether_that_is_too_old() {
+        let (writer, head) = old_log(1 << 20);
+        let history = writer.history();
+        let follow = |position, random| {
+            let cursor = Cursor { position: head, random, backfill: Some(position), fill: None };
+            let follows = Follows::new(vec![(channel("c"), Since::After(cursor))], Vec::new()).heard_by(None, false);
+            let head = history.window.head().0;
+            Beginning::find(&history, Arc::new(follows), LastEventId::None, head, None).unwrap()
+        };
+        let begun = follow(head, 7);
+        assert_eq!((begun.catchup.at, begun.catchup.backfill.is_none(), begun.resumed), (head, true, true));
+        assert_eq!(begun.gaps, [], "the window has all after the event");
+        let begun = follow(head.before(), 7);
+        let gaps: Vec<_> = begun.gaps.iter().map(|gap| (gap.reason, gap.from)).collect();
+        assert_eq!((begun.catchup.at, gaps), (head.before(), vec![(GapReason::Expired, Some(head.before()))]));
+        let foreign = follow(head, 8);
+        assert_eq!((foreign.gaps.first().map(|gap| gap.reason), foreign.known), (Some(GapReason::Unknown), false));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! A cursor is `oooooo-rrrrrrrr-ssssssssss`, all in lower-case hexadecimal: the epoch's ordinal, its random part, the
 //! sequence. Its width is fixed, so the ids of one log sort bytewise. While history is filled in, the id is
 //! `<cursor>.<position>`: the cursor at which the live part goes on, and how far the backfill has come; where that fills in
-//! what was added to an open stream, `.<revision>` stands behind it. Clients treat all of it as opaque. Whether a cursor is of this log is decided in [`epoch`](crate::epoch), not here.
+//! what was added to an open stream, `.<revision>` stands behind it. Who resumes with such an id gets the rest of the backfill,
+//! then everything after the cursor; anywhere else it stands for the event that had it. Clients treat all of it as opaque.
+//! Whether a cursor is of this log is decided in [`epoch`](crate::epoch), not here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,6 +41,12 @@ impl Cursor {
     /// The id of a client that came with something else, as long as it hears of its gaps. No log ever gives it, so a client that
     /// comes back with it hears of them again.
     pub(crate) const FOREIGN: Self = Self { position: Position::ORIGIN, random: 0, backfill: None, fill: None };
+
+    /// The position of the event that had this id: of a backfill's id, how far that had come. What it is to resume from is
+    /// more than that.
+    pub(crate) fn event(&self) -> Position {
+        self.backfill.unwrap_or(self.position)
+    }
 
     /// The cursor as a new string.
     pub fn to_text(&self) -> String {

@@ -12,7 +12,6 @@ use crate::draft::{Draft, Publisher};
 use crate::event::{Event, JSON};
 use crate::history::History;
 use crate::hub::Hub;
-use crate::inbox::position_of;
 use crate::limits::{DEVICE_AGE_MAX, DEVICE_BYTES_MAX, DEVICE_REFRESH};
 use crate::position::Position;
 use crate::stats::bump;
@@ -91,13 +90,13 @@ impl History {
         let memory = match (cursor, known) {
             (Some(cursor), Some(known)) if cursor.position >= known.since => {
                 let inbox = self.row(user.inbox())?;
-                self.acknowledge_between(user, inbox, (known.above, position_of(&cursor)), &mut drafts)?;
+                self.acknowledge_between(user, inbox, (known.above, cursor.event()), &mut drafts)?;
                 known
             }
             // It goes on from where it never was, and what lies between may never come to it.
-            (Some(cursor), Some(_)) => Memory { above: position_of(&cursor), since: head },
+            (Some(cursor), Some(_)) => Memory { above: cursor.event(), since: head },
             // What it was given before, nobody knows; what comes from now on, it is given.
-            (Some(cursor), None) => Memory { above: position_of(&cursor), since: cursor.position },
+            (Some(cursor), None) => Memory { above: cursor.event(), since: cursor.position },
             (None, Some(known)) if known.above == Position::ORIGIN => known,
             // It begins with all that there is.
             (None, _) => Memory { above: Position::ORIGIN, since: head },

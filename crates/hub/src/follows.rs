@@ -22,7 +22,7 @@ pub enum Since {
     Start,
     /// From the last so many events of each channel on.
     Last(u32),
-    /// After the event with this id.
+    /// After the event that had this id.
     After(Cursor),
     /// From so long ago on.
     Ago(Duration),

@@ -92,11 +92,6 @@ impl Draft {
     }
 }
 
-/// The position that an id stands for: of a backfill's id, how far the backfill had come.
-pub(crate) fn position_of(cursor: &Cursor) -> Position {
-    cursor.backfill.unwrap_or(cursor.position)
-}
-
 /// Whether a channel is somebody's own, which is reached by its user's name alone.
 pub fn is_private(channel: &ChannelName) -> bool {
     [INBOX_PREFIX, DEVICES_PREFIX].iter().any(|prefix| channel.as_str().starts_with(prefix))
@@ -120,7 +115,7 @@ impl History {
         let known = self.row(user.inbox())?;
         let (head, _) = self.window.head();
         let place = |cursor: &Cursor, what| match self.epochs.place(cursor, head) {
-            Ok(()) => Ok(position_of(cursor)),
+            Ok(()) => Ok(cursor.event()),
             Err(_) => Err(HistoryError::Unknown(what)),
         };
         let mut drafts = Vec::new();
@@ -187,7 +182,7 @@ impl Hub {
         let (head, _) = history.window.head();
         let mut at = match after {
             None => Position::ORIGIN,
-            Some(cursor) if history.epochs.place(&cursor, head).is_ok() => position_of(&cursor),
+            Some(cursor) if history.epochs.place(&cursor, head).is_ok() => cursor.event(),
             Some(_) => return Err(HistoryError::Unknown("`after`")),
         };
         let known = history.row(user.inbox())?;

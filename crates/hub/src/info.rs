@@ -195,7 +195,7 @@ impl Hub {
         let history = self.history();
         let (head, _) = history.window.head();
         let place = |cursor: Cursor, what| match history.epochs.place(&cursor, head) {
-            Ok(()) => Ok(cursor.position),
+            Ok(()) => Ok(cursor.event()),
             Err(_) => Err(HistoryError::Unknown(what)),
         };
         let known = history.row(name)?;

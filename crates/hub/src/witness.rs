@@ -182,7 +182,7 @@ impl Hub {
     pub fn is_over(&self, subscribe: &Subscribe) -> bool {
         let Some(cursor) = self.cursor_of(subscribe) else { return false };
         // While a backfill is filled in, only what came of it counts.
-        let come_to = cursor.backfill.unwrap_or(cursor.position);
+        let come_to = cursor.event();
         let is_over =
             matches!(Look::at(self.history(), &subscribe.follows, 0), Ok(Look::Ended(upto)) if upto <= come_to);
         if is_over {

@@ -220,7 +220,7 @@ fn start(
             None if known.row.moved > upto => Position::ORIGIN,
             None => known.bottom(),
         },
-        Since::After(cursor) => cursor.position,
+        Since::After(id) => id.event(),
         Since::Ago(ago) => {
             if let Some(start) = ago_known.get(&ago) {
                 return Ok((*start).min(upto));

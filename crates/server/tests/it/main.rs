@@ -31,6 +31,7 @@ mod restart;
 mod resume;
 mod secure;
 mod settings;
+mod since;
 mod socket;
 mod state;
 mod steer;
