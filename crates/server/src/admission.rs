@@ -107,14 +107,13 @@ fn check(limiter: &RwLock<Option<Arc<Limiter>>>, client: Client) -> Result<Optio
 
 /// The middleware that holds publishers, and who asks of streams, to their rate. A batch counts once.
 pub(crate) async fn publishing(State(door): State<Door>, client: Client, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
     let limiter = match *request.method() {
-        // What is posted there asks for a stream.
-        Method::POST if request.uri().path() != "/subscribe" => &door.admission().publishes,
-        Method::GET | Method::HEAD | Method::PATCH | Method::DELETE
-            if request.uri().path().starts_with("/streams/") =>
-        {
+        Method::GET | Method::HEAD | Method::PATCH | Method::DELETE if path.starts_with("/streams/") => {
             &door.admission().changes
         }
+        // What is posted there asks for a stream. What is deleted is written down as what is published is.
+        Method::POST | Method::DELETE if path != "/subscribe" => &door.admission().publishes,
         _ => return next.run(request).await,
     };
     match check(limiter, client) {
@@ -178,6 +177,26 @@ mod tests {
         assert_eq!(from(2).post("/channels/a", "x").await.status.as_u16(), 200);
         assert_eq!(from(1).get("/channels/a").await.status.as_u16(), 200, "reading is another matter");
         assert_eq!(door.get("/stats").await.json().await["requests_refused"]["rate_limited"], 1);
+    }
+
+    #[tokio::test]
+    async fn to_delete_counts_as_to_publish() {
+        let door = TestDoor::open();
+        for path in ["/channels/s?key=a", "/inbox/ada"] {
+            door.post(path, "x").await;
+        }
+        let limits = LimitsConfig { publishes: Some("2/10m".parse().unwrap()), ..LimitsConfig::default() };
+        door.door.admission().reload(&limits, 0);
+        let client = door.from([192, 0, 2, 1]);
+        for (path, left) in [("/channels/s?key=a", 1), ("/inbox/ada", 0)] {
+            let answer = client.request("DELETE", path, &[], "").await;
+            let told = (answer.status.as_u16(), answer.header("ratelimit"));
+            assert_eq!(told, (200, format!("\"publishes\";r={left};t=0")), "{path}");
+        }
+        for path in ["/channels?channel=s&key=b", "/inbox/ada"] {
+            assert_eq!(client.request("DELETE", path, &[], "").await.status.as_u16(), 429, "{path}");
+        }
+        assert_eq!(client.post("/channels/a", "x").await.status.as_u16(), 429);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 use std::io;
 
 use axum::body::Body;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use flate2::write::GzDecoder;
@@ -40,10 +41,7 @@ pub(crate) async fn read(
         }
         gathered
     };
-    tokio::time::timeout(BODY_READ_MAX, gathered).await.map_err(|_| {
-        let seconds = BODY_READ_MAX.as_secs();
-        ApiError::new(Code::Timeout, format!("the body was not there within {seconds} seconds"))
-    })??;
+    tokio::time::timeout(BODY_READ_MAX, gathered).await.map_err(|_| too_slow())??;
     whole.finish()
 }
 
@@ -58,12 +56,37 @@ pub(crate) async fn read_json(
     read(door, headers, body, bytes_max).await
 }
 
+/// The body of a request that says all in its path and query: there is none. Whoever sends one means something by it that
+/// would not happen, while something else does.
+#[derive(Debug)]
+pub(crate) struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, mut body) = request.into_parts();
+        let read = async {
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(broke_off)?;
+                if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+                    discard_rest(&mut body, announced(&parts.headers)).await;
+                    let detail = "this request takes no body; its path and query say all";
+                    return Err(ApiError::malformed(detail));
+                }
+            }
+            Ok(Self)
+        };
+        tokio::time::timeout(BODY_READ_MAX, read).await.map_err(|_| too_slow())?
+    }
+}
+
 /// Takes all of a body, as long as there is room for it.
 async fn gather(door: &Door, body: &mut Body, whole: &mut Whole, bytes_max: usize) -> Result<(), ApiError> {
     let mut room: Option<SemaphorePermit<'_>> = None;
     let mut sent = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ApiError::malformed(format!("the body broke off: {error}")))?;
+        let frame = frame.map_err(broke_off)?;
         let Ok(data) = frame.into_data() else { continue };
         sent += data.len();
         if sent > bytes_max {
@@ -104,6 +127,16 @@ async fn discard_rest(body: &mut Body, announced: Option<u64>) {
         let Some(less) = left.checked_sub(bytes) else { return };
         left = less;
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn broke_off(error: axum::Error) -> ApiError {
+    ApiError::malformed(format!("the body broke off: {error}"))
+}
+
+fn too_slow() -> ApiError {
+    let seconds = BODY_READ_MAX.as_secs();
+    ApiError::new(Code::Timeout, format!("the body was not there within {seconds} seconds"))
 }
 
 fn too_large(bytes_max: usize) -> ApiError {
@@ -299,12 +332,41 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_body_that_nobody_would_read_is_refused_and_nothing_is_done() {
+        let door = TestDoor::open();
+        door.post("/inbox/ada", "x").await;
+        door.post("/channels/s?key=a", "x").await;
+        let mut stream = door.get("/events?channel=a&stream=0123456789abcdef0123456789abcdef").await;
+        stream.read_until("fanfare.hello").await;
+        for (method, path) in [
+            ("DELETE", "/inbox/ada"),
+            ("DELETE", "/channels/s?key=a"),
+            ("DELETE", "/channels?channel=s&key=a"),
+            ("DELETE", "/streams/0123456789abcdef0123456789abcdef"),
+            ("POST", "/channels/s/producer"),
+            ("POST", "/producer?channel=s"),
+        ] {
+            for body in ["x", "{}", r#"{"ids": ["000001-9f3a77c2-000000002a"]}"#, " "] {
+                let problem = door.request(method, path, &[], body).await.problem().await;
+                assert_eq!(problem["code"], "malformed", "{method} {path} {body}");
+                assert!(problem["detail"].as_str().unwrap().contains("takes no body"), "{problem}");
+            }
+        }
+        assert_eq!(door.get("/inbox/ada").await.json().await["unread"], 1);
+        assert_eq!(door.get("/keys?channel=s&key=a").await.status.as_u16(), 200);
+        assert_eq!(door.get("/streams/0123456789abcdef0123456789abcdef").await.status.as_u16(), 200);
+        assert_eq!(door.post("/channels/s/producer", "").await.json().await["fence"], 1);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_is_given_up() {
         let door = TestDoor::open();
         let endless = testing::body(|| Poll::Pending);
         let error = super::read(&door.door, &HeaderMap::new(), endless, 4).await.unwrap_err();
         assert_eq!(error.code(), Code::Timeout);
+        let endless = Request::new(testing::body(|| Poll::Pending));
+        assert_eq!(NoBody::from_request(endless, &()).await.unwrap_err().code(), Code::Timeout);
     }
 
     #[test]

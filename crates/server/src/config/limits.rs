@@ -26,7 +26,7 @@ pub struct LimitsConfig {
     /// (nginx 60 s), or it may use one just as it is closed.
     #[schemars(extend("x-restart" = true))]
     pub idle_max: Span,
-    /// How often a client may publish, a batch counting once: `600/1m`. Without it any number.
+    /// How often a client may publish, a batch counting once, or delete: `600/1m`. Without it any number.
     #[schemars(with = "Option<String>")]
     pub publishes: Option<Rate>,
 }

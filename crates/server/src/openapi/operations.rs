@@ -199,7 +199,7 @@ fn steering() -> Vec<Operation> {
             "endStream",
             "Ends a stream for good.",
             NOTHING,
-            vec![Code::UnknownStream, Code::NotUtf8, Code::RateLimited],
+            vec![Code::UnknownStream, Code::NotUtf8, Code::RateLimited, Code::Timeout],
         ),
     ]
 }
@@ -225,7 +225,7 @@ fn publishing() -> Vec<Operation> {
         parameters: vec![channel, required(key_of_event()), fence(), key()],
         body: vec![],
         answer: (JSON, reference("Receipt")),
-        codes: [&OF_EVENTS[..], &[Code::NotUtf8]].concat(),
+        codes: [&OF_EVENTS[..], &[Code::NotUtf8, Code::Timeout]].concat(),
     };
     let channels = repeated("channel", "The event's channels, the first being the canonical one. At least one.");
     vec![

@@ -118,13 +118,17 @@ pub(super) struct Except {
 }
 
 impl Except {
-    /// The same event, but not for them.
-    pub(super) fn of(self, mut draft: Draft) -> Result<Draft, ApiError> {
+    /// The same event, but not for them. A message's own user is nobody to keep it from: it would wait for ever.
+    pub(super) fn of(self, mut draft: Draft, recipient: Option<&UserName>) -> Result<Draft, ApiError> {
         if self.user.is_none() && self.stream.is_none() {
             return Err(ApiError::malformed("`except` is empty; it takes `user`, `stream` or both"));
         }
         if let Some(name) = self.user {
-            draft = draft.except_user(user("except.user", &name)?);
+            let user = user("except.user", &name)?;
+            if recipient == Some(&user) {
+                return Err(ApiError::malformed("`except.user` is the `user` whose inbox the message is for"));
+            }
+            draft = draft.except_user(user);
         }
         if let Some(id) = self.stream {
             let id: Result<StreamId, _> = id.parse();
@@ -340,6 +344,7 @@ mod tests {
             (r#"{"channel": "a", "data": 1, "except": "ada"}"#, "an object with `user` or `stream`"),
             (r#"{"channel": "a", "data": 1, "except": {"users": "ada"}}"#, "`except.users`; did you mean `user`?"),
             (r#"{"channel": "a", "data": 1, "except": {"user": ""}}"#, "`except.user` must have 1 to 240 bytes"),
+            (r#"{"user": "ada", "data": 1, "except": {"user": "ada"}}"#, "`except.user` is the `user`"),
             (r#"{"channel": "a", "data": 1, "except": {"stream": "7"}}"#, "`except.stream` must be a UUID"),
         ] {
             let problem = door.post("/publish", body).await.problem().await;
@@ -351,6 +356,9 @@ mod tests {
             assert_eq!(problem["code"], code, "{body}: {problem}");
             assert!(problem["detail"].as_str().unwrap().contains(named), "{body}: {problem}");
         }
+        assert_eq!(door.get("/inbox/ada").await.json().await["unread"], 0);
+        let others = r#"{"user": "ada", "data": 1, "except": {"user": "bob"}}"#;
+        assert_eq!(door.post("/publish", others).await.status.as_u16(), 200);
         for (path, named) in [
             ("/events?channel=a&everyone=maybe", "`everyone` is \"maybe\"; it takes `yes`, `no`"),
             ("/events?channel=a&user=", "`user` must have 1 to 240 bytes; it has 0"),

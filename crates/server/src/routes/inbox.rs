@@ -19,7 +19,7 @@ use super::audience::user;
 use super::channel::store_failed;
 use super::history::EventOf;
 use super::publish_raw::{Answer, append_one, event, refused_append, refused_draft};
-use crate::body;
+use crate::body::{self, NoBody};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::json;
@@ -134,6 +134,7 @@ pub(crate) async fn flush(
     State(door): State<Door>,
     UserPath(user): UserPath,
     RawQuery(query): RawQuery,
+    _: NoBody,
 ) -> Result<Json<Done>, ApiError> {
     Query::parse(query.as_deref(), &[])?;
     done(&door, user, Acknowledge::All, AckReason::Flush).await

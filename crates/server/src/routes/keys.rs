@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::channel::store_failed;
 use super::history::EventOf;
 use super::publish_raw::{Answer, append_one, fence, idempotency_key, refused_draft};
+use crate::body::NoBody;
 use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
@@ -59,6 +60,7 @@ pub(crate) async fn delete(
     State(door): State<Door>,
     channel: ChannelArg,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Answer, ApiError> {
     let (channel, query) = channel.one(&["key", "fence"])?;
     let key = query.one("key")?.ok_or_else(|| ApiError::malformed("query parameter `key` is missing"))?;

@@ -7,12 +7,17 @@ use axum::extract::State;
 use fanfare_hub::Producer;
 
 use super::publish_raw::refused_publish;
+use crate::body::NoBody;
 use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::ApiError;
 
 /// The endpoint.
-pub(crate) async fn producer(State(door): State<Door>, channel: ChannelArg) -> Result<Json<Producer>, ApiError> {
+pub(crate) async fn producer(
+    State(door): State<Door>,
+    channel: ChannelArg,
+    _: NoBody,
+) -> Result<Json<Producer>, ApiError> {
     let (channel, _) = channel.one(&[])?;
     door.hub().producer(channel).await.map(Json).map_err(refused_publish)
 }

@@ -182,8 +182,8 @@ fn draft(door: &Door, patterns: &mut Patterns, item: Item<'_>) -> Result<Draft, 
     let channels: Vec<ChannelName> = match (item.channel, item.channels, &item.to) {
         (Some(name), None, None) => vec![channel(&name)?],
         (None, Some(names), None) => {
-            let named = names.iter().enumerate();
-            named.map(|(at, name)| channel_at(&format!("channels[{at}]"), name)).collect::<Result<_, _>>()?
+            let entries = names.iter().enumerate();
+            entries.map(|(at, name)| channel_at(&format!("channels[{at}]"), name)).collect::<Result<_, _>>()?
         }
         (None, None, Some(_)) => Vec::new(),
         (None, None, None) if user.is_some() => Vec::new(),
@@ -220,14 +220,14 @@ fn draft(door: &Door, patterns: &mut Patterns, item: Item<'_>) -> Result<Draft, 
     if let Some(key) = item.idempotency_key {
         event = event.idempotency_key(key);
     }
-    let draft = match (item.to, user) {
-        (None, Some(user)) => Draft::to_user(&user, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
+    let draft = match (item.to, &user) {
+        (None, Some(user)) => Draft::to_user(user, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
         (None, None) => Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?,
         (Some(to), _) => to.draft(door, patterns, event, Publisher::Anyone)?,
     };
     let draft = match item.except {
         None => draft,
-        Some(except) => except.of(draft)?,
+        Some(except) => except.of(draft, user.as_ref())?,
     };
     fence(draft, item.fence)
 }

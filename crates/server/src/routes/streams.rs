@@ -11,7 +11,7 @@ use fanfare_hub::{Change, ChangeError, Followed, Follows, Since, StreamId};
 use serde::Serialize;
 
 use super::names::{NameOr, since};
-use crate::body;
+use crate::body::{self, NoBody};
 use crate::channel_arg::{channel_at, pattern_at};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
@@ -103,6 +103,7 @@ pub(crate) async fn end(
     State(door): State<Door>,
     StreamPath(stream): StreamPath,
     RawQuery(query): RawQuery,
+    _: NoBody,
 ) -> Result<StatusCode, ApiError> {
     Query::parse(query.as_deref(), &[])?;
     door.hub().end_stream(stream).await.map_err(refused)?;
