@@ -60,9 +60,13 @@ impl LastEventId {
 }
 
 impl Beginning {
-    /// A stream that begins now, when the window's head is `head`: nothing needs to be read for it.
-    pub(crate) fn now(follows: Arc<Follows>, head: Position) -> Self {
-        let catchup = Catchup::resume(follows, head, false);
+    /// A stream that begins now, when the window's head is `head`, but for what is filled in first. Nothing needs to be read to
+    /// know that.
+    pub(crate) fn now(follows: Arc<Follows>, head: Position, filled_in: Option<Resumed>) -> Self {
+        let mut catchup = Catchup::resume(follows, head, false);
+        if let Some(resumed) = filled_in {
+            catchup.fill_in(resumed, head, None);
+        }
         Self { catchup, gaps: Vec::new(), resumed: false, known: true }
     }
 
@@ -76,7 +80,7 @@ impl Beginning {
         resumed_fill: Option<&Resumed>,
     ) -> Result<Self, CatchupError> {
         if last == LastEventId::Now {
-            return Ok(Self::now(follows, head));
+            return Ok(Self::now(follows, head, resumed_fill.cloned()));
         }
         let (head_now, _) = history.window.head();
         let common = follows.common_since();

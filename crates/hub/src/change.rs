@@ -216,14 +216,23 @@ impl State {
     }
 
     /// How its stream begins for a listener that has nothing yet, when the log's head is `head`, and the state then. What was
-    /// never changed begins as its request says, which has ids of its own for that.
-    pub(crate) fn begin(&self, head: Position) -> (Self, Option<GoOn>) {
+    /// never changed begins as its request says, which has ids of its own for that. Of what was changed, that which the request
+    /// names has them too: they are good wherever the request is, also where nobody remembers the stream. The rest is a fill,
+    /// and comes after that.
+    pub(crate) fn begin(&self, asks_for: &Follows, head: Position) -> (Self, Option<GoOn>) {
         if !self.is_changed {
             return (Self { added: vec![Added::default(); self.added.len()], ..self.clone() }, None);
         }
-        let added = vec![Added { upto: head, revision: self.revision }; self.added.len()];
-        let (state, next) = Self { added, ..self.clone() }.together(|_, _| true, head);
-        (state, Some(GoOn { next, ..GoOn::default() }))
+        let added =
+            |is_own: bool| if is_own { Added::default() } else { Added { upto: head, revision: self.revision } };
+        let channels = self.follows.channels().iter().map(|(name, _)| added(asks_for.is_named(name)));
+        let patterns = self.follows.patterns().iter().map(|(pattern, _)| added(asks_for.has(pattern)));
+        let added = channels.chain(patterns).collect();
+        let (state, next) = Self { added, is_unsaid: false, ..self.clone() }.together(|_, _| true, head);
+        let own = state.fill(|added| added.revision == 0);
+        let at = Position::ORIGIN;
+        let resumed = own.map(|Fill { of, .. }| Resumed { at, revision: None, of, is_unsaid: false });
+        (state, Some(GoOn { resumed, next, done: None }))
     }
 
     /// The same for a listener whose id is of no use, and that is told so.

@@ -177,7 +177,7 @@ impl Remembered {
                 let (state, go_on) = state.go_on(cursor);
                 (state, Some(go_on))
             }
-            (Some(state), Place::Nowhere(head)) => state.begin(head),
+            (Some(state), Place::Nowhere(head)) => state.begin(&asks_for, head),
             (Some(state), Place::Elsewhere) => (state.anew(), None),
         };
         let state = Arc::new(state);

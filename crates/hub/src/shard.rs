@@ -234,7 +234,7 @@ impl Shard {
             stream.outlet.belongs_to(key);
             if last == LastEventId::Now || last == LastEventId::None && is_now {
                 // Nothing needs to be read.
-                stream.subscription.begin(Beginning::now(follows, head), &view);
+                stream.subscription.begin(Beginning::now(follows, head, resumed.map(|resumed| *resumed)), &view);
             } else {
                 self.jobs.push(stream.job(Work::Begin(follows, last, head, resumed)));
             }

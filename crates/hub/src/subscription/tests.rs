@@ -70,7 +70,7 @@ fn a_bye_comes_after_the_gaps_that_its_cursor_passes_over() {
     let (position, slot) = writer.window.head();
     let view = View { window: &writer.window, epochs: &writer.epochs, recent: &recent, slot, position, time_ms: 0 };
     let mut subscription = opened(LastEventId::Foreign);
-    let mut beginning = Beginning::now(subscription.follows().clone(), position);
+    let mut beginning = Beginning::now(subscription.follows().clone(), position, None);
     let scope = GapScope::Channel(ChannelName::new("c").unwrap());
     beginning.gaps = vec![Gap { scope, reason: GapReason::Unknown, from: None, to: position }];
     beginning.known = false;

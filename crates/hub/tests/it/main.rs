@@ -10,6 +10,7 @@ mod figures;
 mod flush;
 mod hub;
 mod reading;
+mod reload;
 mod retention;
 #[cfg(target_os = "linux")]
 mod slow_readers;
