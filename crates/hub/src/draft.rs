@@ -214,7 +214,11 @@ impl Draft {
     /// About how much memory the draft holds while it waits, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let names: usize = self.channels.iter().map(|name| name.as_str().len() + 64).sum();
-        self.event.data.len() + names + 256
+        let Event { name, content_type, key, .. } = &self.event;
+        let texts = [name.as_deref(), content_type.as_deref(), key.as_deref()];
+        let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+        let user = self.except_user.as_ref().map_or(0, |user| user.as_str().len());
+        self.event.data.len() + names + texts + user + 256
     }
 }
 

@@ -22,11 +22,13 @@ use crate::review::Review;
 use crate::rule::{Durability, Overflow};
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table};
 use crate::tier::Tier;
-use crate::writer::{Outcome, State, Writer};
+use crate::writer::{Outcome, State, Writer, damaged};
 
 /// What a failed commit was to release, and to keep in memory.
 #[derive(Default)]
 pub(crate) struct Doubtful {
+    /// Up to where the log says that it goes, where it has come to be; `None` where it didn't say so.
+    pub(crate) head: Option<Position>,
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) memory: Batch,
     /// What it was to take out of the log, also of its own.
@@ -38,11 +40,12 @@ pub(crate) struct Doubtful {
 impl Doubtful {
     /// Whether it has come to be, by what was found of it. Where something could not be read a part of it is enough: it is on
     /// disk whole or not at all.
-    fn is_found(&self, found: &[Arc<Entry>], is_damaged: bool) -> bool {
-        let mut durable = self.durable();
+    fn is_found(&self, found: &[Arc<Entry>], head: Position, is_damaged: bool) -> bool {
+        let mut durable = self.durable().peekable();
         let mut found = found.iter().map(|entry| entry.position).peekable();
         if found.peek().is_none() {
-            return false;
+            // It may have had only removals for the disk.
+            return durable.peek().is_none() && self.head == Some(head);
         }
         if is_damaged { found.all(|position| durable.any(|of| of == position)) } else { durable.eq(found) }
     }
@@ -61,8 +64,17 @@ pub(crate) fn doubt(outcomes: &mut Vec<Outcome>, sizes: &[usize]) {
     for result in outcomes.iter_mut().flatten() {
         match result {
             Ok(_) => *result = Err(AppendError::OutcomeUnknown),
-            // Perhaps with an event of the same commit, which may not have come to be.
-            Err(AppendError::Conflict) => *result = Err(AppendError::Reopening),
+            // Perhaps for an event of the same commit, which may not have come to be.
+            Err(
+                AppendError::Conflict
+                | AppendError::Ended
+                | AppendError::Fenced
+                | AppendError::UnknownFence
+                | AppendError::UnknownKey
+                | AppendError::NoKey
+                | AppendError::NoState
+                | AppendError::TooManyKeys,
+            ) => *result = Err(AppendError::Reopening),
             Err(_) => {}
         }
     }
@@ -98,13 +110,14 @@ impl Writer {
         self.horizon.reread(&*store)?;
         self.floors.reread(&*store)?;
         self.directory.forget_all(&*store)?;
+        let stored_head = damaged::head(&*store)?;
         let review = Review::open(&*store, &self.rules, self.directory.next_id())?;
         let random = (self.random_source)();
         // Durable before anything that is found is seen, and the last thing that can fail.
         let epoch = self.epochs.resume(&*store, self.clock.unix_ms(), random)?;
 
         let doubtful = std::mem::take(&mut self.doubtful);
-        let is_found = doubtful.is_found(&found, is_damaged);
+        let is_found = doubtful.is_found(&found, stored_head, is_damaged);
         let (count, entries) = if is_found {
             let count = doubtful.durable().count();
             self.tiers.memory.commit(doubtful.memory, Persist::Later)?;

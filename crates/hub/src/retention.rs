@@ -360,8 +360,14 @@ impl Retention {
         let record = Record::decode(&value, position).ok();
         if let Some(record) = &record {
             for name in &record.channels {
-                if let Some(row) = ChannelRow::read(store, name)? {
-                    batch.remove(Table::ByChannel, index_key(row.id, position));
+                match ChannelRow::read(store, name) {
+                    Ok(Some(row)) => batch.remove(Table::ByChannel, index_key(row.id, position)),
+                    Ok(None) => {}
+                    // Which entry is the channel's nobody knows. It names nothing any more.
+                    Err(error) if error.is_damage() => {
+                        tiers.damage.found(Table::Channels, name.as_str().as_bytes(), &error);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }

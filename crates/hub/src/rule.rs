@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::channel::ChannelName;
-use crate::limits::{DEVICES_MAX, FLUSH_MAX, INBOX_AGE_MAX, INBOX_BYTES_MAX, INBOX_MESSAGES_MAX};
+use crate::limits::{DEVICE_AGE_MAX, DEVICES_MAX, FLUSH_MAX, INBOX_AGE_MAX, INBOX_BYTES_MAX, INBOX_MESSAGES_MAX};
 use crate::pattern::Pattern;
 use crate::user::{DEVICES_PREFIX, INBOX_PREFIX};
 
@@ -188,11 +188,12 @@ impl Ordered {
         let all = |prefix: &str| Rule::new(Pattern::new(&format!("{prefix}*")).expect("a valid pattern"));
         let limits =
             HistoryLimits { count_max: INBOX_MESSAGES_MAX, age_max: INBOX_AGE_MAX, bytes_max: INBOX_BYTES_MAX };
+        let of_devices = HistoryLimits { age_max: DEVICE_AGE_MAX, ..HistoryLimits::default() };
         Self {
             of_inboxes: rules.iter().cloned().map(|rule| Arc::new(rule.of_inbox())).collect(),
             listed: rules.into_iter().map(Arc::new).collect(),
             inbox: Arc::new(all(INBOX_PREFIX).history(limits).of_inbox()),
-            devices: Arc::new(all(DEVICES_PREFIX).keys(DEVICES_MAX, WhenFull::DropOldest)),
+            devices: Arc::new(all(DEVICES_PREFIX).history(of_devices).keys(DEVICES_MAX, WhenFull::DropOldest)),
             reserved: Arc::new(all("@")),
             default: Arc::new(all("")),
         }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use crate::channel::ChannelName;
-use crate::directory::ChannelRow;
+use crate::directory::{ChannelRow, index_key};
 use crate::position::Position;
 use crate::record::Record;
 use crate::store::{StoreError, Table};
@@ -25,8 +25,15 @@ impl SharedEvents {
     /// Whether some channel of an event has a stored floor below it.
     pub(crate) fn is_kept(&mut self, position: Position, tier: Tier, tiers: &Tiers) -> Result<bool, StoreError> {
         let store = tiers.store(tier);
-        let keeps = |name: &ChannelName| -> Result<bool, StoreError> {
-            Ok(ChannelRow::read(store, name)?.is_some_and(|row| row.floor < position))
+        let keeps = |name: &ChannelName| match ChannelRow::read(store, name) {
+            // One that was forgotten and began anew has nothing of before.
+            Ok(Some(row)) if row.floor < position => {
+                Ok(store.get(Table::ByChannel, &index_key(row.id, position))?.is_some())
+            }
+            Ok(_) => Ok(false),
+            // What a damaged row says nobody knows.
+            Err(error) if error.is_damage() => Ok(true),
+            Err(error) => Err(error),
         };
         let known = self.keepers.remove(&position);
         let mut first = 0;

@@ -94,6 +94,8 @@ impl Writer {
                 *tier.of_pair(&mut self.swept_ms) = at_ms;
             }
             match due {
+                // A value that is too old for its channel goes once.
+                Some((_, Due::Event(position))) if commit.keys.gone.contains(&position) => {}
                 Some((_, Due::Event(position))) => {
                     if let Some(record) = self.retention.expire(position, tier, commit.batch(tier), &tiers)? {
                         self.forget_value(&record, position, tier, commit)?;
@@ -135,14 +137,19 @@ impl Writer {
         }
         let age_max = channel.rule.history.age_max.as_millis() as u64;
         let oldest = entries_after(channel.row.id, channel.clean, tier, &self.tiers).next();
-        let empty_ms = now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64 / 8);
+        let mut empty_ms = now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64 / 8);
+        let drops_oldest = channel.row.kind == Kind::Keys && channel.rule.when_full == WhenFull::DropOldest;
+        if drops_oldest {
+            // What comes next is younger than this.
+            empty_ms = empty_ms.min(now_ms.saturating_add(age_max));
+        }
         let oldest = oldest.transpose()?;
         let batch = commit.batch(tier);
         let again_ms = match oldest {
-            // Old messages go. There may be none, and the next one is younger than this.
-            Some(_) if channel.row.kind == Kind::Keys && channel.rule.when_full == WhenFull::DropOldest => {
-                let next_ms = self.drop_aged(name, now_ms, commit)?;
-                next_ms.unwrap_or(empty_ms.min(now_ms.saturating_add(age_max)))
+            // Old messages go, and those that are too many since the rule is stricter.
+            Some(_) if drops_oldest => {
+                let next_ms = self.drop_aged(name, now_ms, commit)?.unwrap_or(empty_ms);
+                if self.drop_surplus(name, commit)? { now_ms + 1 } else { next_ms }
             }
             // Values stay however old they become; they may all be deleted one day.
             Some(_) if channel.row.kind == Kind::Keys => empty_ms,

@@ -39,7 +39,7 @@ use crate::window::Window;
 
 mod closing;
 mod commit;
-mod damaged;
+pub(crate) mod damaged;
 mod deeds;
 mod found;
 mod judging;
@@ -291,7 +291,8 @@ impl Writer {
             let (bytes, persist) =
                 (space::bytes_of(&durable), if commit.synced { Persist::Now } else { Persist::Later });
             if let Err(error) = self.tiers.durable.commit(durable, persist) {
-                self.doubtful = Doubtful { entries, memory, gone, successions };
+                let head = commit.synced.then_some(self.last);
+                self.doubtful = Doubtful { head, entries, memory, gone, successions };
                 return Err(error);
             }
             self.space.spend(bytes);

@@ -3,6 +3,7 @@
 use super::Writer;
 use crate::channel::ChannelName;
 use crate::directory::{ChannelRow, position_of_key};
+use crate::due::Due;
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
 use crate::writer::{Commit, State};
 
@@ -31,6 +32,10 @@ impl Writer {
             // Where nothing is lost the floor stays, and with it when it moved: streams that began since are owed no gap.
             let row = if newest > row.floor { ChannelRow { floor: newest, moved, ..row } } else { row };
             self.floors.raise(row.floor, &mut batch);
+            if ChannelRow::read(&*self.tiers.durable, &name).is_ok_and(|row| row.is_none()) {
+                // It is looked at some day, and then forgotten.
+                Due::Channel(name.clone()).put(self.now_ms(), &mut batch);
+            }
             row.put(&name, &mut batch);
         }
         self.directory.store_next_id(&mut batch);

@@ -26,7 +26,7 @@ impl Writer {
         let now_ms = self.now_ms();
         let mut bytes = 0;
         let mut own: HashMap<Vec<u8>, Published> = HashMap::new();
-        let mut trial = Trial::default();
+        let mut trial = Trial::of(group.drafts.len());
         for (at, draft) in group.drafts.iter().enumerate() {
             if self.is_damaged(draft)? {
                 return Ok(Judgement::Refused(at, AppendError::Damaged));

@@ -60,6 +60,8 @@ pub(super) struct Kept {
 /// What a group that is judged as a whole would make of channels with keys.
 #[derive(Default)]
 pub(super) struct Trial {
+    /// Whether there is more of it to come, which must know what is decided here.
+    is_of_many: bool,
     kinds: HashMap<u64, Kind>,
     /// Bytes of what keys would have; `None` for no value.
     values: HashMap<(u64, String), Option<u64>>,
@@ -68,6 +70,11 @@ pub(super) struct Trial {
 }
 
 impl Trial {
+    /// What a group of so many would make of them.
+    pub(super) fn of(count: usize) -> Self {
+        Self { is_of_many: count > 1, ..Self::default() }
+    }
+
     /// What a channel would hold, if that is decided.
     pub(super) fn kind(&self, channel: &Channel) -> Option<Kind> {
         self.kinds.get(&channel.row.id).copied().or(channel.kind())
@@ -108,7 +115,8 @@ impl Writer {
                 return Ok(Err(AppendError::TransientState));
             }
             let wanted = if key.is_some() { Kind::Keys } else { Kind::Events };
-            if is_kept && channel.kind() != Some(wanted) {
+            // What a channel may yet hold, its row says only until it holds something.
+            if is_kept && (trial.is_of_many || channel.kind() != Some(wanted)) {
                 trial.kinds.insert(channel.row.id, wanted);
             }
         }
@@ -150,9 +158,9 @@ impl Writer {
         } else {
             let bytes_before = held.bytes.saturating_sub(before.unwrap_or_default());
             let bytes_max = rule.history.bytes_max;
-            // No less than it comes to. Only where that is too much is it worth looking what it comes to.
-            let mut bytes = (draft.weight() + key.len()) as u64;
-            if bytes_before.saturating_add(bytes) > bytes_max {
+            // No less than it comes to. Only where that is too much, or would add up, is it worth looking what it comes to.
+            let mut bytes = draft.weight() as u64;
+            if trial.is_of_many || bytes_before.saturating_add(bytes) > bytes_max {
                 bytes = Record::of(draft.clone(), u64::from(u32::MAX) << 10).encode(Position::LAST).len() as u64;
             }
             held.values += u64::from(before.is_none());
@@ -260,21 +268,35 @@ impl Writer {
         Ok(())
     }
 
+    /// Has some of the oldest values of a channel go that holds more than its rule says, as stricter rules find it. Returns
+    /// whether there are more.
+    pub(crate) fn drop_surplus(&mut self, name: &ChannelName, commit: &mut Commit) -> Result<bool, StoreError> {
+        let mut at = None;
+        for _ in 0..SWEEP_ENTRIES_MAX {
+            let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
+            if !is_over(channel, false) {
+                return Ok(false);
+            }
+            // One number that no event has, for all of them.
+            let moved = match at {
+                Some(moved) => moved,
+                None => *at.insert(self.next_position()?),
+            };
+            commit.synced = true;
+            if !self.drop_oldest(name, false, moved, commit)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Has the oldest values of a channel go that is full, if its rule says so, and the oldest deletions where it has too many
     /// of them to remember. `at` is the place of the event for which this is done.
     fn make_way(&mut self, name: &ChannelName, at: Position, commit: &mut Commit) -> Result<(), StoreError> {
         for is_deletion in [false, true] {
             loop {
                 let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
-                let (held, rule) = (channel.held(), channel.rule.clone());
-                let is_over = if is_deletion {
-                    held.deletions > rule.keys_max
-                } else {
-                    rule.when_full == WhenFull::DropOldest
-                        && (held.values > rule.keys_max || held.bytes > rule.history.bytes_max)
-                        && held.values > 1
-                };
-                if !is_over || !self.drop_oldest(name, is_deletion, at, commit)? {
+                if !is_over(channel, is_deletion) || !self.drop_oldest(name, is_deletion, at, commit)? {
                     break;
                 }
             }
@@ -364,6 +386,9 @@ impl Writer {
         let row = KeyRow::read(self.tiers.store(tier), &self.tiers.damage, channel.row.id, key)?;
         if let Some(row) = row.filter(|row| row.position == position) {
             commit.batch(tier).remove(Table::Keys, KeyRow::key(channel.row.id, key));
+            // Nothing else of this commit must take it out once more.
+            commit.keys.gone.insert(position);
+            commit.keys.now.insert((channel.row.id, key.to_owned()), None);
             tier.of_pair(&mut channel.held).take(row);
             commit.keys.touch(name, channel, held_in(tier));
         }
@@ -436,6 +461,17 @@ impl KeyChanges {
         }
         channel.stale.row |= stale.row;
     }
+}
+
+/// Whether a channel holds more values, or remembers more deletions, than its rule has it do.
+fn is_over(channel: &Channel, is_deletion: bool) -> bool {
+    let (held, rule) = (channel.held(), &channel.rule);
+    if is_deletion {
+        return held.deletions > rule.keys_max;
+    }
+    rule.when_full == WhenFull::DropOldest
+        && (held.values > rule.keys_max || held.bytes > rule.history.bytes_max)
+        && held.values > 1
 }
 
 /// One tier holds something else.

@@ -20,6 +20,8 @@ use crate::store::faulty::{Fate, Fault, FaultyStore};
 use crate::store::{Order, Store, Table, keys_with_prefix};
 use crate::writer::{AppendError, Group, Placed, Writer, WriterParts};
 
+mod due;
+
 fn name(name: &str) -> ChannelName {
     ChannelName::new(name).unwrap()
 }
