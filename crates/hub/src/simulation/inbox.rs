@@ -141,7 +141,8 @@ impl World {
                     self.doubts.push(*change);
                     is_done = false;
                 }
-                Err(AppendError::Reopening) if was_failed => is_done = false,
+                // Also what would be refused for the sake of what nobody knows the outcome of.
+                Err(AppendError::Reopening) if self.hub.writer.is_failed() => is_done = false,
                 Err(error) => panic!("{change:?}: {error}"),
             }
         }

@@ -139,7 +139,8 @@ impl World {
                 Ok(_) => self.apply(change, true),
                 Err(AppendError::OutcomeUnknown) if !was_failed => self.doubts.push(change),
                 Err(AppendError::UnknownKey | AppendError::TooManyKeys | AppendError::Batch(_)) => {}
-                Err(AppendError::Reopening) if was_failed => {}
+                // Also what would be refused for the sake of what nobody knows the outcome of.
+                Err(AppendError::Reopening) if self.hub.writer.is_failed() => {}
                 Err(error) => panic!("{change:?}: {error}"),
             }
         }
