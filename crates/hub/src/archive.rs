@@ -177,7 +177,7 @@ impl Archive {
 
     fn cursor(&self, position: Position) -> Cursor {
         let epoch = self.epochs.iter().find(|epoch| epoch.ordinal == position.ordinal());
-        Cursor { position, random: epoch.map_or(0, |epoch| epoch.random), backfill: None, fill: None }
+        Cursor::at(position, epoch.map_or(0, |epoch| epoch.random))
     }
 
     /// Whether the stored bytes of a table can be read, pair by pair. Returns the places that can't.

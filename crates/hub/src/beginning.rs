@@ -240,7 +240,7 @@ mod tests {
         let history = writer.history();
         assert!(head >= history.window.floor() && head < history.horizon.position());
         let gaps = |backfill| {
-            let last = LastEventId::Cursor(Cursor { position: head, random: 7, backfill, fill: None });
+            let last = LastEventId::Cursor(Cursor { backfill, ..Cursor::at(head, 7) });
             let head = history.window.head().0;
             let begun = Beginning::find(&history, follows("c"), last, head, None).unwrap();
             begun.gaps.iter().map(|gap| (gap.reason, gap.from)).collect::<Vec<_>>()
@@ -254,7 +254,7 @@ mod tests {
         let (writer, head) = old_log(1 << 20);
         let history = writer.history();
         let follow = |position, random| {
-            let cursor = Cursor { position: head, random, backfill: Some(position), fill: None };
+            let cursor = Cursor { backfill: Some(position), ..Cursor::at(head, random) };
             let follows = Follows::new(vec![(channel("c"), Since::After(cursor))], Vec::new()).heard_by(None, false);
             let head = history.window.head().0;
             Beginning::find(&history, Arc::new(follows), LastEventId::None, head, None).unwrap()
@@ -274,7 +274,7 @@ mod tests {
         let (writer, head) = old_log(1 << 20);
         let history = writer.history();
         assert!(head < history.horizon.forgotten(), "of {head:?} nobody knows floors");
-        let last = LastEventId::Cursor(Cursor { position: head, random: 7, backfill: None, fill: None });
+        let last = LastEventId::Cursor(Cursor::at(head, 7));
         let mut begun = Beginning::find(&history, follows("d"), last, history.window.head().0, None).unwrap();
         assert_eq!(begun.gaps, [], "the window has all that it missed");
         let told = |catchup: &mut Catchup| {
@@ -296,7 +296,7 @@ mod tests {
         let old = Position::new(1, 0);
         assert!(old < history.window.floor() && old < history.horizon.position());
         assert_eq!(history.row(&channel("c")).unwrap().row.floor, Position::ORIGIN, "the channel is forgotten");
-        let last = LastEventId::Cursor(Cursor { position: old, random: 7, backfill: None, fill: None });
+        let last = LastEventId::Cursor(Cursor::at(old, 7));
         let head = history.window.head().0;
         let mut catchup = Beginning::find(&history, follows("d"), last, head, None).unwrap().catchup;
         let change = |added: &str, removed: &str| Difference {

@@ -2,12 +2,14 @@
 //!
 //! A cursor is `oooooo-rrrrrrrr-ssssssssss`, all in lower-case hexadecimal: the epoch's ordinal, its random part, the
 //! sequence. Its width is fixed, so the ids of one log sort bytewise. While history is filled in, the id is
-//! `<cursor>.<position>`: the cursor at which the live part goes on, and how far the backfill has come; where that fills in
-//! what was added to an open stream, `.<revision>` stands behind it. Who resumes with such an id gets the rest of the backfill,
-//! then everything after the cursor; anywhere else it stands for the event that had it. Clients treat all of it as opaque.
-//! Whether a cursor is of this log is decided in [`epoch`](crate::epoch), not here.
+//! `<cursor>.<position>`: the cursor at which the live part goes on, and how far the backfill has come; where that
+//! fills in what was added to an open stream, `.<revision>` stands behind it. Who resumes with such an id gets the rest
+//! of the backfill, then everything after the cursor; anywhere else it stands for the event that had it. What is given
+//! to a device that acknowledges by coming back ends with `_` and the mark of the device, 8 digits. Clients treat all
+//! of it as opaque. Whether a cursor is of this log is decided in [`epoch`](crate::epoch), not here.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use crate::position::Position;
@@ -29,6 +31,8 @@ pub struct Cursor {
     pub backfill: Option<Position>,
     /// Of which change of the stream that backfill is; `None` for the request's own.
     pub fill: Option<u32>,
+    /// The mark of the device that it was given to, where that acknowledges by coming back.
+    pub device: Option<NonZeroU32>,
 }
 
 impl fmt::Display for Cursor {
@@ -40,7 +44,12 @@ impl fmt::Display for Cursor {
 impl Cursor {
     /// The id of a client that came with something else, as long as it hears of its gaps. No log ever gives it, so a client that
     /// comes back with it hears of them again.
-    pub(crate) const FOREIGN: Self = Self { position: Position::ORIGIN, random: 0, backfill: None, fill: None };
+    pub(crate) const FOREIGN: Self = Self::at(Position::ORIGIN, 0);
+
+    /// The cursor at a position of an epoch with this random part.
+    pub(crate) const fn at(position: Position, random: u32) -> Self {
+        Self { position, random, backfill: None, fill: None, device: None }
+    }
 
     /// The position of the event that had this id: of a backfill's id, how far that had come. What it is to resume from is
     /// more than that.
@@ -50,7 +59,7 @@ impl Cursor {
 
     /// The cursor as a new string.
     pub fn to_text(&self) -> String {
-        let mut text = String::with_capacity(PLAIN_BYTES + 26);
+        let mut text = String::with_capacity(PLAIN_BYTES + 35);
         push_hex(&mut text, u64::from(self.position.ordinal()), 6);
         text.push('-');
         push_hex(&mut text, u64::from(self.random), 8);
@@ -63,6 +72,9 @@ impl Cursor {
                 text.push('.');
                 push_hex(&mut text, revision.into(), 8);
             }
+        }
+        if let Some(device) = self.device {
+            text.push_str(&suffix(device));
         }
         text
     }
@@ -80,6 +92,10 @@ impl FromStr for Cursor {
         if text.len() > CURSOR_BYTES_MAX {
             return Err(ForeignCursor);
         }
+        let (text, device) = match text.split_once('_') {
+            None => (text, None),
+            Some((text, device)) => (text, Some(NonZeroU32::new(hex(device, 8)? as u32).ok_or(ForeignCursor)?)),
+        };
         let (plain, backfill) = match text.split_once('.') {
             None => (text, None),
             Some((plain, backfill)) => (plain, Some(backfill)),
@@ -102,8 +118,16 @@ impl FromStr for Cursor {
         if backfill.is_some_and(|at| at > position) {
             return Err(ForeignCursor);
         }
-        Ok(Self { position, random: random as u32, backfill, fill })
+        Ok(Self { position, random: random as u32, backfill, fill, device })
     }
+}
+
+/// What ids end with that are given to a device.
+pub(crate) fn suffix(device: NonZeroU32) -> String {
+    let mut text = String::with_capacity(9);
+    text.push('_');
+    push_hex(&mut text, device.get().into(), 8);
+    text
 }
 
 /// Appends the lowest `digits` hexadecimal digits of a number. By hand, since every event on the wire has an id and the
@@ -133,11 +157,11 @@ mod tests {
         #[test]
         fn a_cursor_survives_its_text(ordinal in 1..=Position::ORDINAL_MAX, random: u32,
                                       sequence in 0..=Position::SEQUENCE_MAX, back in proptest::option::of(0u64..1000),
-                                      revision in proptest::option::of(0u32..1000)) {
+                                      revision in proptest::option::of(0u32..1000), device: u32) {
             let position = Position::new(ordinal, sequence);
             let backfill = back.map(|b| Position::new(ordinal, sequence.saturating_sub(b)));
             let fill = backfill.and(revision);
-            let cursor = Cursor { position, random, backfill, fill };
+            let cursor = Cursor { position, random, backfill, fill, device: NonZeroU32::new(device) };
             let text = cursor.to_text();
             prop_assert!(text.len() <= CURSOR_BYTES_MAX);
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
@@ -146,7 +170,7 @@ mod tests {
 
         #[test]
         fn ids_of_one_log_sort_bytewise(a in 0..=Position::SEQUENCE_MAX, b in 0..=Position::SEQUENCE_MAX) {
-            let text = |sequence| Cursor { position: Position::new(7, sequence), random: 9, backfill: None, fill: None }.to_text();
+            let text = |sequence| Cursor::at(Position::new(7, sequence), 9).to_text();
             prop_assert_eq!(a.cmp(&b), text(a).cmp(&text(b)));
         }
 
@@ -160,7 +184,7 @@ mod tests {
 
     #[test]
     fn foreign_ids_are_refused() {
-        let good = Cursor { position: Position::new(1, 2), random: 3, backfill: None, fill: None }.to_text();
+        let good = Cursor::at(Position::new(1, 2), 3).to_text();
         assert!(good.parse::<Cursor>().is_ok());
         for bad in ["", "1", "a-b-c", "000001-00000003-000000000Z", "000001-00000003-0000000002-", "é"] {
             assert_eq!(bad.parse::<Cursor>(), Err(ForeignCursor), "{bad}");

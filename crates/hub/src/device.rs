@@ -1,11 +1,15 @@
 //! Devices of users that acknowledge by coming back: a bare `EventSource` can say nothing but the id that it saw last.
 //!
-//! That id says how far a stream had come, but not which one: another page's stream may not have had the inbox. So the hub
-//! remembers of each device above which position it was given all of the inbox, and since when. It is a value in a channel of
-//! keys, `@devices/` and the user's name, with the device as its key; nothing about it changes while the device comes and goes,
-//! so there is one write for a device, and one a day to keep it.
+//! That id says how far a stream had come, and by its mark whose it was: another page's stream may not have had the
+//! inbox. But it doesn't say from where on. So the hub remembers of each device above which position it was given all
+//! of the inbox, and since when. It is a value in a channel of keys, `@devices/` and the user's name, with the device
+//! as its key; nothing about it changes while the device comes and goes, so there is one write for a device, and one a
+//! day to keep it.
+
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cursor::Cursor;
 use crate::draft::{Draft, Publisher};
@@ -53,6 +57,13 @@ impl DeviceName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What the ids end with that a user's device is given, to tell them from those of other streams.
+    pub(crate) fn mark(&self, user: &UserName) -> NonZeroU32 {
+        // Neither name has a line end.
+        let hash = xxh3_64(format!("{}\n{}", user.as_str(), self.0).as_bytes());
+        NonZeroU32::new(hash as u32).unwrap_or(NonZeroU32::MIN)
+    }
 }
 
 /// What is remembered of a device.
@@ -86,9 +97,10 @@ impl History {
         let cursor: Option<Cursor> = last.and_then(|id| id.parse().ok());
         let cursor = cursor.filter(|cursor| self.epochs.place(cursor, head).is_ok());
         let (known, is_stale) = self.memory_of(user, device, head)?.unzip();
+        let is_own = |cursor: &Cursor| cursor.device == Some(device.mark(user));
         let mut drafts = Vec::new();
         let memory = match (cursor, known) {
-            (Some(cursor), Some(known)) if cursor.position >= known.since => {
+            (Some(cursor), Some(known)) if is_own(&cursor) && cursor.position >= known.since => {
                 let inbox = self.row(user.inbox())?;
                 self.acknowledge_between(user, inbox, (known.above, cursor.event()), &mut drafts)?;
                 known
@@ -139,7 +151,9 @@ impl History {
 
 impl Hub {
     /// Finds out what it comes to that a device comes back with the id that it saw last, or begins without one. To be asked before
-    /// its stream is opened; what comes of it goes to [`Hub::acknowledge`].
+    /// its stream is opened; what comes of it goes to [`Hub::acknowledge`]. Where that fails with more than
+    /// [acknowledgements](Draft::is_acknowledgement), nobody knows above which position the device is given everything: then
+    /// its stream is to be opened without a device, so that what it comes back with acknowledges nothing.
     ///
     /// # Errors
     ///

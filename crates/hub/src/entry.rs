@@ -117,7 +117,7 @@ impl Entry {
 
     /// The event's own id, or `None` for a transient event.
     pub fn id(&self) -> Option<Cursor> {
-        let cursor = Cursor { position: self.position, random: self.random, backfill: None, fill: None };
+        let cursor = Cursor::at(self.position, self.random);
         (self.durability != Durability::Transient).then_some(cursor)
     }
 

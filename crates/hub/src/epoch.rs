@@ -170,7 +170,7 @@ impl Epochs {
 
     /// The cursor for a position.
     pub fn cursor(&self, position: Position, backfill: Option<Position>) -> Cursor {
-        Cursor { position, random: self.random_of(position.ordinal()), backfill, fill: None }
+        Cursor { backfill, ..Cursor::at(position, self.random_of(position.ordinal())) }
     }
 
     /// Whether a cursor is of this log and not ahead of it. Within an earlier epoch any number counts: after a crash
@@ -249,7 +249,7 @@ mod tests {
         let store = MemoryStore::default();
         let epochs = Epochs::open(&store, 1, 11).unwrap();
         let head = Position::new(1, 5);
-        let at = |position, random| Cursor { position, random, backfill: None, fill: None };
+        let at = |position, random| Cursor::at(position, random);
         assert_eq!(epochs.place(&at(head, 11), head), Ok(()));
         assert_eq!(epochs.place(&at(head, 12), head), Err(Unplaced::Unknown));
         assert_eq!(epochs.place(&at(Position::new(1, 6), 11), head), Err(Unplaced::Unknown));

@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn since_takes_a_count_a_start_an_id_or_a_duration() {
-        let cursor = Cursor { position: Position::new(1, 2), random: 3, backfill: None, fill: None };
+        let cursor = Cursor::at(Position::new(1, 2), 3);
         for (text, since) in [
             ("start", Since::Start),
             ("last:10", Since::Last(10)),

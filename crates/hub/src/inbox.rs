@@ -158,6 +158,13 @@ impl History {
     }
 }
 
+impl Draft {
+    /// Whether it acknowledges a message, or else has the hub remember a device.
+    pub fn is_acknowledgement(&self) -> bool {
+        self.event.is_deleted
+    }
+}
+
 /// What acknowledges a message; nothing where its key is none.
 fn deletion(user: &UserName, key: &str, id: &str) -> Option<Draft> {
     let event = Event { data: id.to_owned().into(), ..Event::deletion(key) };
@@ -237,7 +244,7 @@ impl Hub {
         let mut count = 0;
         while drafts.peek().is_some() {
             let group: Vec<Draft> = drafts.by_ref().take(BATCH_EVENTS_MAX).collect();
-            let is_ack: Vec<bool> = group.iter().map(|draft| draft.event.is_deleted).collect();
+            let is_ack: Vec<bool> = group.iter().map(Draft::is_acknowledgement).collect();
             let outcome = self.0.log.append(group, false).await;
             let mut failed = None;
             for (placed, is_ack) in outcome.into_iter().zip(is_ack) {

@@ -212,7 +212,7 @@ mod tests {
     use crate::position::Position;
 
     fn text(notice: &Notice<'_>) -> String {
-        let cursor = Cursor { position: Position::new(1, 2), random: 3, backfill: None, fill: None };
+        let cursor = Cursor::at(Position::new(1, 2), 3);
         String::from_utf8(notice.encode(Some(cursor)).to_vec()).unwrap()
     }
 

@@ -1,8 +1,11 @@
 //! What leaves for a stream in one write: frames one behind the other, and where the stream stands after each of them, so
 //! that it can go back to where its reader stopped taking.
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 
+use crate::cursor::suffix;
 use crate::position::Position;
 
 /// Frames up to this size, in bytes, are copied when one of them is cut; of larger ones the rest is shared.
@@ -105,6 +108,22 @@ impl Portion {
         Cut { rest, mark: Some(end.mark) }
     }
 
+    /// The same for a device: the ids of its frames end with its mark. Words have it already.
+    pub(crate) fn marked(&self, device: NonZeroU32) -> Self {
+        let suffix = suffix(device);
+        let mut marked = Self { told: self.told, ..Self::default() };
+        let mut from = 0;
+        for end in &self.ends {
+            let frame = self.bytes.get(from..end.at).unwrap_or_default();
+            let line = frame.starts_with(b"id: ").then(|| frame.iter().position(|byte| *byte == b'\n')).flatten();
+            let (id, rest) = frame.split_at(line.unwrap_or_default());
+            let mark = if line.is_some() { suffix.as_bytes() } else { b"" };
+            marked.push_frame(&[id, mark, rest].concat().into(), end.mark, false);
+            from = end.at;
+        }
+        if self.ends.is_empty() { Self { bytes: self.bytes.clone(), ..marked } } else { marked }
+    }
+
     fn copied(&self, from: usize, to: usize) -> Bytes {
         Bytes::copy_from_slice(self.bytes.get(from..to).unwrap_or_default())
     }
@@ -142,5 +161,28 @@ mod tests {
         portion.push_words(b"hello");
         portion.push_words(b" world");
         assert_eq!(portion.cut(3), Cut { rest: Bytes::from_static(b"lo world"), mark: None });
+    }
+
+    #[test]
+    fn the_ids_of_a_devices_frames_have_its_mark_and_cuts_fall_where_they_should() {
+        let large = Bytes::from([&b"id: c\ndata: "[..], &[b'x'; COPIED_BYTES_MAX], b"\n\n"].concat());
+        let frames = [Bytes::from_static(b"id: a\ndata: id: 1\n\n"), Bytes::from_static(b"data: b\n\n"), large];
+        let mut portion = Portion::default();
+        for (next, frame) in (1..).zip(&frames) {
+            portion.push_frame(frame, mark(next), next != 2);
+        }
+        let marked = portion.marked(NonZeroU32::new(0xabc).unwrap());
+        let text = std::str::from_utf8(marked.bytes()).unwrap();
+        let (small, of_large) = text.split_at(37);
+        assert_eq!(small, "id: a_00000abc\ndata: id: 1\n\ndata: b\n\n");
+        assert!(of_large.starts_with("id: c_00000abc\ndata: xx") && of_large.ends_with("x\n\n"));
+        assert_eq!(marked.told(), portion.told());
+        for (written, end, next) in [(0, 28, 1), (28, 28, 1), (29, 37, 2), (40, text.len(), 3)] {
+            let Cut { rest, mark: after } = marked.cut(written);
+            assert_eq!((&rest[..], after), (&marked.bytes()[written..end], Some(mark(next))), "after {written} bytes");
+        }
+        let mut words = Portion::default();
+        words.push_words(b"id: w\n\n");
+        assert_eq!(words.marked(NonZeroU32::MIN).bytes(), b"id: w\n\n");
     }
 }

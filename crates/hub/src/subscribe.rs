@@ -66,8 +66,8 @@ pub struct Subscribe {
     pub everyone: bool,
     /// Who listens. What is published for all but this user doesn't come, now and later.
     pub user: Option<UserName>,
-    /// The user's device that acknowledges what its inbox sent by coming back. Opening the stream alone does nothing about
-    /// it: see [`Hub::device_returns`].
+    /// The user's device that acknowledges what its inbox sent by coming back: the stream's ids say that they are its own.
+    /// Opening the stream alone does nothing else about it: see [`Hub::device_returns`].
     pub device: Option<DeviceName>,
 }
 
@@ -143,7 +143,7 @@ impl Hub {
     ///
     /// When nothing or too much is followed, or the hub is full or stopping.
     pub fn reserve(&self, subscribe: Subscribe) -> Result<Reservation, SubscribeError> {
-        let Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user, device: _ } = subscribe;
+        let Subscribe { stream, follows, last_event_id, form, hello, heartbeat, everyone, user, device } = subscribe;
         if follows.is_empty() {
             return Err(SubscribeError::Nothing);
         }
@@ -167,7 +167,8 @@ impl Hub {
         let heartbeat_ms = self.heartbeat_of(&follows).as_millis().try_into().unwrap_or(u32::MAX);
         let is_named = stream.is_some();
         let stream = stream.unwrap_or_else(|| StreamId(rand::random()));
-        let style = Style { stream, form, hello, beat: heartbeat, heartbeat_ms };
+        let device = user.as_ref().zip(device).map(|(user, device)| device.mark(user));
+        let style = Style { stream, form, hello, beat: heartbeat, heartbeat_ms, device };
         // "Now" is now, and not when somebody gets round to finding out where the stream begins.
         let head = self.0.history.window.head();
         let follows = self.0.follows.share(follows.heard_by(user, everyone));

@@ -5,20 +5,19 @@
 //! is *behind*: within the window it goes on from its slot, below the window it asks for pages of history until the window
 //! takes over. A stream that begins is one that begins behind. Its cursor never goes back.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::beginning::{Beginning, LastEventId};
-use crate::catchup::{Catchup, Gap, GapScope, Page};
+use crate::beginning::LastEventId;
+use crate::catchup::{Catchup, Page};
 use crate::cursor::Cursor;
 use crate::entry::Entry;
 use crate::epoch::Epochs;
 use crate::follows::Follows;
 use crate::frame::Form;
-use crate::limits::{CURSOR_LAG_MAX, PULL_BYTES_MAX, PULL_ENTRIES_MAX};
-use crate::notice::{ByeReason, HelloStyle, Notice, Scope};
+use crate::limits::{PULL_BYTES_MAX, PULL_ENTRIES_MAX};
+use crate::notice::{ByeReason, HelloStyle};
 use crate::portion::{Mark, Portion};
 use crate::position::Position;
 use crate::recent::Recent;
@@ -30,6 +29,7 @@ use crate::witness::Witness;
 
 mod steering;
 mod way;
+mod words;
 
 pub(crate) use self::steering::Steering;
 use self::way::Way;
@@ -54,6 +54,8 @@ pub(crate) struct Style {
     pub(crate) beat: HeartbeatStyle,
     /// How often it is sent something, in milliseconds.
     pub(crate) heartbeat_ms: u32,
+    /// The mark of the device whose stream it is, where that acknowledges by coming back: its ids say so.
+    pub(crate) device: Option<NonZeroU32>,
 }
 
 /// What the subscription sees of the hub, at one moment.
@@ -149,6 +151,13 @@ impl Subscription {
         Self { place: Place::Beginning(last.kept().map(Box::new)), ..self }
     }
 
+    /// The same for a device that acknowledges by coming back, with its mark.
+    #[cfg(test)]
+    pub(crate) fn of_device(mut self, device: Option<NonZeroU32>) -> Self {
+        self.style.device = device;
+        self
+    }
+
     /// What it follows.
     pub(crate) fn follows(&self) -> &Arc<Follows> {
         &self.follows
@@ -164,6 +173,11 @@ impl Subscription {
         self.style.form
     }
 
+    /// The mark that its ids end with, if they do. Its frames have none: others may get the same.
+    pub(crate) fn device(&self) -> Option<NonZeroU32> {
+        self.style.device
+    }
+
     /// How often it is sent something.
     pub(crate) fn heartbeat(&self) -> Duration {
         Duration::from_millis(self.style.heartbeat_ms.into())
@@ -172,50 +186,6 @@ impl Subscription {
     /// Whether it is where the shard is.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.place, Place::Live)
-    }
-
-    /// Takes its beginning: hello, and the gaps that are known before anything is read.
-    pub(crate) fn begin(&mut self, beginning: Beginning, view: &View<'_>) {
-        let Beginning { catchup, gaps, resumed, known } = beginning;
-        self.sent = catchup.at;
-        self.place = Place::History(Box::new(Way::new(Box::new(catchup))));
-        self.fill_in();
-        let cursor = self.cursor(view);
-        let hello_id = if known { cursor } else { Cursor::FOREIGN };
-        let hello = Notice::Hello {
-            stream: &self.style.stream.to_string(),
-            epoch: &view.epochs.current().to_string(),
-            resumed,
-            revision: self.revision(),
-            heartbeat: self.heartbeat(),
-            style: self.style.hello,
-        };
-        let mut words = hello.encode(Some(hello_id)).to_vec();
-        self.tell_gaps(&gaps, hello_id, cursor, view, &mut words);
-        self.say(&words);
-    }
-
-    /// Adds to what is sent first.
-    fn say(&mut self, words: &[u8]) {
-        if !words.is_empty() {
-            self.first = [&self.first, words].concat().into();
-        }
-    }
-
-    /// Writes gaps down, all with the id `meanwhile` but for the last, which has `finally`.
-    fn tell_gaps(&mut self, gaps: &[Gap], meanwhile: Cursor, finally: Cursor, view: &View<'_>, words: &mut Vec<u8>) {
-        for (at, gap) in gaps.iter().enumerate() {
-            let text = |position| view.epochs.cursor(position, None).to_text();
-            let (from, to) = (gap.from.map(text), text(gap.to));
-            let scope = match &gap.scope {
-                GapScope::Channel(name) => Scope::Channel(name.as_str()),
-                GapScope::Pattern(pattern) => Scope::Pattern(pattern.as_str()),
-            };
-            let notice = Notice::Gap { scope, reason: gap.reason, from: from.as_deref(), to: &to };
-            let id = if at + 1 == gaps.len() { finally } else { meanwhile };
-            words.extend_from_slice(&notice.encode(Some(id)));
-        }
-        self.told = if finally.backfill.is_none() { finally.position } else { Position::ORIGIN };
     }
 
     /// Takes a page of history, with the way on from there.
@@ -236,11 +206,12 @@ impl Subscription {
 
     /// How far the stream has come.
     pub(crate) fn cursor(&self, view: &View<'_>) -> Cursor {
-        match &self.place {
+        let cursor = match &self.place {
             Place::History(way) => way.cursor(self.sent, view).unwrap_or_else(|| self.plain_cursor(self.sent, view)),
             Place::Live => self.plain_cursor(view.position.max(self.sent), view),
             Place::Beginning(_) | Place::Window { .. } => self.plain_cursor(self.sent, view),
-        }
+        };
+        Cursor { device: self.style.device, ..cursor }
     }
 
     /// Puts into `portion`, which is empty, what is to be sent next.
@@ -450,25 +421,6 @@ impl Subscription {
         }
     }
 
-    /// A sign of life. In its plain form a comment, or, where the cursor has moved far since the client last heard of it, or
-    /// a day is over, a silent frame that tells it: a quiet stream's client then never comes back with a very old cursor.
-    pub(crate) fn ping(&mut self, view: &View<'_>) -> Bytes {
-        let time_ms = view.time_ms;
-        let cursor = self.cursor(view);
-        let moved = cursor.position.ordinal() != self.told.ordinal()
-            || cursor.position.sequence().saturating_sub(self.told.sequence()) >= CURSOR_LAG_MAX;
-        let day = (time_ms / 86_400_000) as u16;
-        let before = std::mem::replace(&mut self.beat_day, day);
-        let is_new_day = before != 0 && before != day && cursor.position != self.told;
-        let notice = match self.style.beat {
-            HeartbeatStyle::Event => Notice::Ping { time_ms },
-            HeartbeatStyle::Comment if moved || is_new_day => Notice::Cursor,
-            HeartbeatStyle::Comment => return Bytes::from_static(b":\n\n"),
-        };
-        self.told = cursor.position;
-        notice.encode(Some(cursor))
-    }
-
     /// Whether it has said hello; before that it must not be sent anything else.
     pub(crate) fn has_begun(&self) -> bool {
         !matches!(self.place, Place::Beginning(_))
@@ -482,18 +434,4 @@ impl Subscription {
             Place::Beginning(_) | Place::Window { .. } | Place::Live => 0,
         }
     }
-
-    /// The last words of a stream that ends: what was to be sent first, or else the cursor would pass over gaps that are yet
-    /// to be told, and the bye.
-    pub(crate) fn bye(&mut self, reason: ByeReason, retry: Duration, view: &View<'_>) -> Bytes {
-        let cursor = match &self.place {
-            Place::Beginning(kept) => kept.as_deref().copied(),
-            Place::History(_) | Place::Window { .. } | Place::Live => Some(self.cursor(view)),
-        };
-        let bye = Notice::Bye { reason, retry: Some(retry) }.encode(cursor);
-        if self.first.is_empty() { bye } else { [&std::mem::take(&mut self.first)[..], &bye].concat().into() }
-    }
 }
-
-#[cfg(test)]
-mod tests;

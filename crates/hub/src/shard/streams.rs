@@ -176,6 +176,8 @@ impl Stream {
         if portion.is_empty() {
             return Ok(true);
         }
+        let marked = self.subscription.device().map(|device| portion.marked(device));
+        let portion = marked.as_ref().unwrap_or(portion);
         match self.outlet.write(portion.bytes(), now) {
             Written::All => {
                 self.slow.took(portion.len());

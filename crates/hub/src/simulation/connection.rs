@@ -55,7 +55,7 @@ impl Connection {
         let (outlet, inlet) = mailbox();
         *self = Self { inlet: Some(inlet), ..Self::default() };
         let hello = HelloStyle::Event;
-        let style = Style { stream, form, hello, beat: HeartbeatStyle::Comment, heartbeat_ms: 15_000 };
+        let style = Style { stream, form, hello, beat: HeartbeatStyle::Comment, heartbeat_ms: 15_000, device: None };
         let last = LastEventId::of(Some(last_id));
         let opening = b": fanfare\nretry: 3000\n";
         (Subscription::new(follows, style, slot, opening).of_client_at(last), Outlet::Body(outlet), last)

@@ -106,7 +106,8 @@ impl Subscription {
 
     /// What it follows, for who asks.
     pub(crate) fn followed(&self, view: &View<'_>) -> Followed {
-        let id = self.has_begun().then(|| self.cursor(view).to_text());
+        // Who is told so has not been given what lies before it.
+        let id = self.has_begun().then(|| Cursor { device: None, ..self.cursor(view) }.to_text());
         Followed { stream: self.id(), revision: self.revision(), id, follows: self.follows.clone() }
     }
 

@@ -52,7 +52,8 @@ async fn page(hub: &Hub, last_event_id: Option<&str>) -> Stream {
     hub.acknowledge(drafts, AckReason::Cursor).await.unwrap();
     let follows = Follows::new(vec![(name("a"), Since::Start), (user.inbox().clone(), Since::Start)], vec![]);
     let (stream, last_event_id) = (NAME.parse().ok(), last_event_id.map(str::to_owned));
-    hub.subscribe(Subscribe { stream, follows, last_event_id, user: Some(user), ..Subscribe::default() }).unwrap()
+    let (user, device) = (Some(user), Some(device));
+    hub.subscribe(Subscribe { stream, follows, last_event_id, user, device, ..Subscribe::default() }).unwrap()
 }
 
 async fn add(hub: &Hub, channel: &str, since: Since) {
@@ -82,14 +83,14 @@ async fn a_restart_in_the_midst_of_a_reload_loses_nothing_and_acknowledges_nothi
 
         let hub = Hub::open(folder.path()).unwrap();
         let mut stream = page(&hub, Some(&seen)).await;
-        let later = hub.publish("a", "later").await.unwrap().id.unwrap();
-        text += &read_until(&mut stream, "data: later\n").await;
+        hub.publish("a", "later").await.unwrap();
+        text += &read_until(&mut stream, "data: later\n\n").await;
         assert!(!text.contains("fanfare.gap"), "{cut} at {seen}");
         for channel in ["a", "mail"] {
             assert_eq!(sent(&text, channel), (0..COUNT).collect(), "{channel}, {cut} at {seen}");
         }
         drop(stream);
-        page(&hub, Some(&later)).await;
+        page(&hub, Some(&last_id(&text))).await;
         assert_eq!(hub.unread(&user).unwrap(), 0, "what it was sent is acknowledged");
         hub.close().await;
     }

@@ -172,7 +172,11 @@ fn refuse(
 type Refusal = (ApiError, ByeReason, Duration);
 
 /// A place for a stream, if the client and the hub have room; an error where asking again doesn't help.
-async fn reserve(door: &Door, subscribe: Subscribe, client: Client) -> Result<Result<Reservation, Refusal>, ApiError> {
+async fn reserve(
+    door: &Door,
+    mut subscribe: Subscribe,
+    client: Client,
+) -> Result<Result<Reservation, Refusal>, ApiError> {
     let slot = match door.admission().slot(client) {
         Ok(slot) => slot,
         Err(most) => {
@@ -181,7 +185,7 @@ async fn reserve(door: &Door, subscribe: Subscribe, client: Client) -> Result<Re
         }
     };
     // Before it is decided where the stream begins, so that what it sends is the device's.
-    returns(door, &subscribe).await;
+    returns(door, &mut subscribe).await;
     match door.hub().reserve(subscribe) {
         Ok(reservation) => {
             let reservation = reservation.owned_by(client.number());

@@ -222,20 +222,32 @@ pub(super) fn follow_inbox(
 }
 
 /// A device that acknowledges by coming back is about to. What it acknowledges is gone when this returns; where the log doesn't
-/// take it, the stream is opened all the same, and the device may come back from there another time.
-pub(super) async fn returns(door: &Door, subscribe: &Subscribe) {
-    let Subscribe { user: Some(user), device: Some(device), last_event_id, .. } = subscribe else { return };
+/// take it, the stream is opened all the same, and the device may come back from there another time. Where the hub doesn't
+/// remember the device as it should, the stream is nobody's in particular.
+pub(super) async fn returns(door: &Door, subscribe: &mut Subscribe) {
+    let Subscribe { user: Some(user), device: Some(device), last_event_id, .. } = &*subscribe else { return };
     let (user, device, last) = (user.clone(), device.clone(), last_event_id.clone());
     let found = door.read(move |hub| hub.device_returns(&user, &device, last.as_deref())).await;
-    match found {
+    let is_remembered = match found {
         Ok(Ok(drafts)) => {
-            if let Err(error) = door.hub().acknowledge(drafts, AckReason::Cursor).await {
-                tracing::debug!(%error, "a device came back, and what that acknowledges was not taken");
+            let is_remembered = drafts.iter().all(Draft::is_acknowledgement);
+            match door.hub().acknowledge(drafts, AckReason::Cursor).await {
+                Ok(_) => true,
+                Err(error) => {
+                    tracing::debug!(%error, "a device came back, and what that acknowledges was not taken");
+                    is_remembered
+                }
             }
         }
-        Ok(Err(error)) => tracing::debug!(%error, "a device came back, and it isn't known what that acknowledges"),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a device came back, and it isn't known what that acknowledges");
+            false
+        }
         // The read told of it.
-        Err(_) => {}
+        Err(_) => false,
+    };
+    if !is_remembered {
+        subscribe.device = None;
     }
 }
 

@@ -78,7 +78,8 @@ impl Scene {
         let mut inlets = Vec::new();
         for number in 0..count {
             let (form, hello, beat) = Default::default();
-            let style = Style { stream: StreamId(number as u128), form, hello, beat, heartbeat_ms: 3_000 };
+            let style =
+                Style { stream: StreamId(number as u128), form, hello, beat, heartbeat_ms: 3_000, device: None };
             let (outlet, inlet) = mailbox();
             let (head, slot) = writer.window.head();
             let subscription = Subscription::new(follows.clone(), style, slot, b":\n");

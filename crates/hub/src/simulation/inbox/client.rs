@@ -13,20 +13,9 @@ use crate::device::DeviceName;
 use crate::follows::{self, Follows};
 use crate::frame::Form;
 use crate::outlet::Outlet;
-use crate::position::Position;
 use crate::simulation::connection::{Connection, Heard};
 use crate::stream_id::StreamId;
 use crate::subscription::Subscription;
-
-/// Since when ids are the device's own, as far as its owner can know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Since {
-    /// The hub knows nothing of it.
-    Never,
-    From(Position),
-    /// The store failed when it was to be remembered.
-    Unknown,
-}
 
 /// A message that came.
 #[derive(Clone, Debug)]
@@ -46,7 +35,8 @@ pub(super) struct Client {
     pub(super) is_auto: bool,
     /// Whether the hub knows that it began with all there was.
     pub(super) is_remembered: bool,
-    pub(super) since: Since,
+    /// Whether the ids that it is given say that they are its own.
+    pub(super) is_marked: bool,
     /// It began with another one's id, and has not all that waits.
     pub(super) is_partial: bool,
     follows: Arc<Follows>,
@@ -76,7 +66,7 @@ impl Client {
             device: DeviceName::new(&device.to_string()).unwrap(),
             is_auto: rng.random_bool(0.5),
             is_remembered: false,
-            since: Since::Never,
+            is_marked: false,
             is_partial: false,
             follows: Arc::new(Follows::new(channels, Vec::new()).heard_by(Some(user(of)), rng.random_bool(0.5))),
             connection: Connection::default(),
@@ -101,7 +91,9 @@ impl Client {
     }
 
     pub(super) fn connect(&mut self, slot: u64) -> (Subscription, Outlet, LastEventId) {
-        self.connection.ask(self.follows.clone(), (StreamId(0), Form::Json), &self.last_id, slot)
+        let (asked, outlet, last) =
+            self.connection.ask(self.follows.clone(), (StreamId(0), Form::Json), &self.last_id, slot);
+        (asked.of_device(self.is_marked.then(|| self.device.mark(&user(self.user)))), outlet, last)
     }
 
     pub(super) fn cut(&mut self) {

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::client::Since;
 use super::{Change, USERS, World, user};
-use crate::cursor::Cursor;
 use crate::position::Position;
 
 impl World {
@@ -58,20 +56,13 @@ impl World {
         client.connection.at = Some(self.hub.open_anywhere(asked, &mut self.rng));
     }
 
-    /// A device may begin with an id that another one had. It takes none that the hub can't tell from the device's own.
+    /// A device may begin with an id that another one had, older or newer than its own.
     pub(super) fn take_foreign_id(&mut self, which: usize) {
-        let client = &self.clients[which];
-        if !client.last_id.is_empty() || self.hub.writer.is_failed() || !self.rng.random_bool(0.6) {
+        if !self.clients[which].last_id.is_empty() || !self.rng.random_bool(0.6) {
             return;
         }
         let others = self.clients.iter().enumerate().filter(|(other, _)| *other != which);
-        let ids = others.flat_map(|(_, other)| other.had.iter().map(|had| had.id.clone()));
-        let position = |id: &String| id.parse::<Cursor>().unwrap().position;
-        let ids: Vec<String> = match client.since {
-            Since::Never => ids.collect(),
-            Since::From(since) => ids.filter(|id| position(id) < since).collect(),
-            Since::Unknown => Vec::new(),
-        };
+        let ids: Vec<String> = others.flat_map(|(_, other)| other.had.iter().map(|had| had.id.clone())).collect();
         if !ids.is_empty() {
             let id = ids[self.rng.random_range(0..ids.len())].clone();
             let client = &mut self.clients[which];
@@ -84,7 +75,6 @@ impl World {
     pub(super) fn returns(&mut self, which: usize) {
         let client = &self.clients[which];
         let (of, last_id) = (client.user, client.last_id.clone());
-        let (head, _) = self.hub.history.window.head();
         let drafts = self.hub.history.returns(&user(of), &client.device, Some(&last_id)).unwrap();
         let is_new = drafts.iter().any(|draft| !draft.event.is_deleted);
         let numbers = self.numbers(of, &drafts);
@@ -94,15 +84,9 @@ impl World {
         let changes: Vec<Change> = numbers.into_iter().map(change).collect();
         let is_done = self.append(drafts, &changes);
         let client = &mut self.clients[which];
-        match (is_new, is_done) {
-            // No earlier than it may be.
-            (true, true) => {
-                let id = last_id.parse::<Cursor>().ok().filter(|_| client.since == Since::Never);
-                client.since = Since::From(id.map_or(head, |id| id.position));
-            }
-            (true, false) => client.since = Since::Unknown,
-            _ => {}
-        }
+        // Where the hub couldn't remember it, its ids must not count.
+        client.is_marked = is_done || !is_new;
+        client.is_remembered &= client.is_marked;
         if last_id.is_empty() {
             client.is_remembered = is_done;
         } else if client.is_remembered && is_done {

@@ -148,6 +148,17 @@ async fn an_id_that_says_nothing_of_the_device_acknowledges_nothing() {
     let text = tablet.read_until("data: 3\n\n").await.to_owned();
     drop(listen(&door, &format!("&device=tablet&ack=auto&lastEventId={}", id_of(&text, "3"))).await);
     assert_eq!(unread(&door).await, Vec::<String>::new());
+    // A newer id of another stream says nothing of it either, be it of the same user's other device.
+    door.post("/inbox/ada", "5").await;
+    let newer = door.post("/channels/a", "y").await.json().await["id"].as_str().unwrap().to_owned();
+    let mut wall = listen(&door, "&device=wall&ack=auto").await;
+    let of_wall = id_of(wall.read_until("data: 5\n\n").await, "5").to_owned();
+    for foreign in [newer, of_wall] {
+        drop(listen(&door, "&device=tablet&ack=auto").await);
+        drop(listen(&door, &format!("&device=tablet&ack=auto&lastEventId={foreign}")).await);
+        assert_eq!(unread(&door).await, ["5"], "{foreign}");
+    }
+    door.request("DELETE", "/inbox/ada", &[], "").await;
     // Explicit is explicit.
     door.post("/inbox/ada", "4").await;
     let mut stream = listen(&door, "&device=phone").await;

@@ -1,15 +1,20 @@
 //! A stream's last words, given when they are hard to say.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::clock::ManualClock;
-use crate::follows::Since;
+use crate::follows::{Follows, Since};
 use crate::notice::GapReason;
+use crate::recent::Recent;
 use crate::rule::Rules;
 use crate::space::Space;
 use crate::store::memory::MemoryStore;
+use crate::stream_id::StreamId;
+use crate::subscription::Style;
 use crate::writer::{Writer, WriterParts};
 
 fn writer() -> Writer {
@@ -30,7 +35,7 @@ fn writer() -> Writer {
 /// A subscription of a client that saw this last, whose opening is sent.
 fn opened(last: LastEventId) -> Subscription {
     let (form, hello, beat) = Default::default();
-    let style = Style { stream: StreamId(1), form, hello, beat, heartbeat_ms: 3_000 };
+    let style = Style { stream: StreamId(1), form, hello, beat, heartbeat_ms: 3_000, device: None };
     let follows = Follows::new(vec![(ChannelName::new("c").unwrap(), Since::Now)], vec![]);
     let mut subscription = Subscription::new(Arc::new(follows), style, 0, b": fanfare\n").of_client_at(last);
     subscription.first = Box::default();
