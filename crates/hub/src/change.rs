@@ -112,15 +112,6 @@ impl State {
         Self { follows, added, revision, is_changed: false, is_unsaid }
     }
 
-    /// The same for whoever listens now.
-    pub(crate) fn heard_as(mut self, asks_for: &Follows) -> Self {
-        let is_same = self.follows.user() == asks_for.user();
-        if !is_same || self.follows.hears_everyone() != asks_for.hears_everyone() {
-            self.follows = Arc::new(Follows::clone(&self.follows).heard_as(asks_for));
-        }
-        self
-    }
-
     /// Counts the changes, for those who listen.
     pub(crate) fn revision(&self) -> u32 {
         if self.is_changed { self.revision } else { 0 }

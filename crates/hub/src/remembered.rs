@@ -3,6 +3,7 @@
 //! an owner who has many.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use crate::change::{Change, ChangeError, Followed, GoOn, State};
 use crate::clock::Clock;
 use crate::cursor::Cursor;
+use crate::device::DeviceName;
 use crate::follows::Follows;
 use crate::limits::{
     REMEMBERED_AGE_MAX, REMEMBERED_BYTES_MAX, REMEMBERED_MAX, REMEMBERED_OF_ONE_BYTES_MAX, REMEMBERED_OF_ONE_MAX,
@@ -21,11 +23,30 @@ use crate::stream_id::StreamId;
 /// Tells the openings of streams with the same id apart.
 pub(crate) type Token = u64;
 
+/// What a request asks for, to tell whether another one asks for the same: a hash under a key that only this process has.
+/// It takes eight bytes where a second list of names might take as much as all else. Whoever found two requests with the same
+/// hash would come back to what the stream's id lets anybody read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked(u64);
+
+/// Who opens a stream, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Opener<'a> {
+    /// The number of the shard.
+    pub(crate) shard: usize,
+    /// Who it is; 0 for nobody in particular.
+    pub(crate) owner: u64,
+    /// The device that acknowledges by coming back.
+    pub(crate) device: Option<&'a DeviceName>,
+}
+
 /// What is known of a stream.
 #[derive(Debug)]
 struct Known {
     /// What it follows; `None` where it was ended for good.
     state: Option<Arc<State>>,
+    /// What its listener asked for. It counts for whoever asks for the same again.
+    asked: Asked,
     /// The last opening, or whatever else put it here.
     token: Token,
     /// The number of the shard where it is open.
@@ -62,6 +83,8 @@ struct Memory {
 /// The streams that were named or changed.
 pub(crate) struct Remembered {
     memory: Mutex<Memory>,
+    /// The key of [`Asked`].
+    key: RandomState,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
 }
@@ -114,7 +137,7 @@ pub(crate) enum Where {
 
 impl Remembered {
     pub(crate) fn new(clock: Arc<dyn Clock>, counters: Arc<Counters>) -> Self {
-        Self { memory: Mutex::default(), clock, counters }
+        Self { memory: Mutex::default(), key: RandomState::new(), clock, counters }
     }
 
     /// What is remembered, after what is too old was forgotten.
@@ -137,6 +160,17 @@ impl Remembered {
         }
     }
 
+    fn asked(&self, asks_for: &Follows, device: Option<&DeviceName>) -> Asked {
+        Asked(self.key.hash_one((asks_for, device.map(DeviceName::as_str))))
+    }
+
+    /// Whether it is known what a stream followed whose listener asked for the same, so that this counts and not what is
+    /// asked for.
+    pub(crate) fn goes_on(&self, id: StreamId, asks_for: &Follows, device: Option<&DeviceName>) -> bool {
+        let asked = self.asked(asks_for, device);
+        self.lock().streams.get(&id).is_some_and(|known| known.state.is_some() && known.asked == asked)
+    }
+
     /// How many streams are remembered that are not open.
     pub(crate) fn count(&self) -> usize {
         self.lock().count
@@ -151,12 +185,12 @@ impl Remembered {
         }
     }
 
-    /// Opens a stream in a shard, for an owner. One that was ended for good stays so. `place` is where its listener says that it was. What it asks for counts only where the
-    /// stream isn't remembered.
+    /// Opens a stream. One that was ended for good stays so. `place` is where its listener says that it was. If that asks for
+    /// the same as before, what the stream followed last counts, otherwise what it asks for.
     pub(crate) fn open(
         &self,
         id: StreamId,
-        (shard, owner): (usize, u64),
+        Opener { shard, owner, device }: Opener<'_>,
         asks_for: Arc<Follows>,
         place: Place<'_>,
     ) -> Opened {
@@ -169,7 +203,8 @@ impl Remembered {
         let token = memory.next_token();
         let known = memory.streams.remove(&id);
         let replaced = known.as_ref().and_then(|known| known.shard.map(|shard| (shard, known.token)));
-        let known = known.and_then(|known| known.state).map(|state| State::clone(&state).heard_as(&asks_for));
+        let asked = self.asked(&asks_for, device);
+        let known = known.filter(|known| known.asked == asked).and_then(|known| known.state);
         let (state, go_on) = match (known, place) {
             (None, Place::At(cursor)) => (State::new(asks_for, Some(cursor)), None),
             (None, Place::Nowhere(_) | Place::Elsewhere) => (State::new(asks_for, None), None),
@@ -181,7 +216,7 @@ impl Remembered {
             (Some(state), Place::Elsewhere) => (state.anew(), None),
         };
         let state = Arc::new(state);
-        memory.streams.insert(id, Known { state: Some(state.clone()), token, shard: Some(shard), owner });
+        memory.streams.insert(id, Known { state: Some(state.clone()), asked, token, shard: Some(shard), owner });
         drop(memory);
         if replaced.is_some() {
             bump(&self.counters.replaced);
@@ -190,13 +225,15 @@ impl Remembered {
     }
 
     /// An open stream is about to be changed for the first time. `None` where its name was taken meanwhile.
-    pub(crate) fn register(&self, id: StreamId, (shard, owner): (usize, u64), state: Arc<State>) -> Option<Token> {
+    pub(crate) fn register(&self, id: StreamId, opener: Opener<'_>, state: Arc<State>) -> Option<Token> {
+        let Opener { shard, owner, device } = opener;
+        let asked = self.asked(&state.follows, device);
         let mut memory = self.lock();
         if memory.streams.contains_key(&id) {
             return None;
         }
         let token = memory.next_token();
-        memory.streams.insert(id, Known { state: Some(state), token, shard: Some(shard), owner });
+        memory.streams.insert(id, Known { state: Some(state), asked, token, shard: Some(shard), owner });
         Some(token)
     }
 
@@ -249,16 +286,16 @@ impl Remembered {
     /// Changes what is remembered of a stream that is not open.
     pub(crate) fn change(&self, id: StreamId, change: &Change) -> Result<Option<Followed>, ChangeError> {
         let mut memory = self.lock();
-        let Some(Known { state: Some(state), shard: None, owner, .. }) = memory.streams.get(&id) else {
+        let Some(Known { state: Some(state), shard: None, owner, asked, .. }) = memory.streams.get(&id) else {
             return Ok(None);
         };
-        let owner = *owner;
+        let (owner, asked) = (*owner, *asked);
         // Wherever its listener was: what is added has not come.
         let (state, _) = state.changed(change, Position::LAST)?;
         let state = Arc::new(state);
         memory.take_up(id);
         let token = memory.next_token();
-        memory.streams.insert(id, Known { state: Some(state.clone()), token, shard: None, owner });
+        memory.streams.insert(id, Known { state: Some(state.clone()), asked, token, shard: None, owner });
         self.put_by(&mut memory, id);
         Ok(Some(Followed { stream: id, revision: state.revision(), id: None, follows: state.follows.clone() }))
     }
@@ -281,7 +318,8 @@ impl Remembered {
         let owner = known.map(|known| known.owner).or(owner).unwrap_or(0);
         memory.take_up(id);
         let token = memory.next_token();
-        memory.streams.insert(id, Known { state: None, token, shard: None, owner });
+        // Whatever is asked for.
+        memory.streams.insert(id, Known { state: None, asked: Asked(0), token, shard: None, owner });
         self.put_by(&mut memory, id);
         open
     }

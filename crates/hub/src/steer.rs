@@ -12,11 +12,12 @@ use crate::follows::Since;
 use crate::hub::Hub;
 use crate::limits::FOLLOWS_MAX;
 use crate::position::Position;
-use crate::remembered::{Opened, Place, Remembered, Where};
+use crate::remembered::{Opened, Opener, Place, Remembered, Where};
 use crate::shard::change::{Answered, Order, What};
 use crate::shard::commands::Command;
 use crate::stats::bump;
 use crate::stream_id::StreamId;
+use crate::subscribe::Subscribe;
 use crate::subscription::{Steering, Subscription};
 
 /// How often a stream is looked for that is opened anew again and again meanwhile.
@@ -98,9 +99,11 @@ impl Hub {
         self.0.remembered.find(id) == Where::Ended
     }
 
-    /// Whether it is known what a stream followed, so that it doesn't count what its listener asks for.
-    pub(crate) fn remembers(&self, id: StreamId) -> bool {
-        matches!(self.0.remembered.find(id), Where::Open(_) | Where::Closed)
+    /// Whether it is known what a stream followed whose listener asks for it again: then that counts.
+    pub(crate) fn goes_on(&self, subscribe: &Subscribe) -> bool {
+        let Subscribe { stream, follows, everyone, user, device, .. } = subscribe;
+        let asks_for = || follows.clone().heard_by(user.clone(), *everyone);
+        stream.is_some_and(|id| self.0.remembered.goes_on(id, &asks_for(), device.as_ref()))
     }
 
     /// Tells a stream something, wherever it is open. `None` where it isn't.
@@ -139,14 +142,12 @@ impl Hub {
     pub(crate) fn open_named(
         &self,
         subscription: &mut Subscription,
-        shard: usize,
-        owner: u64,
+        opener: Opener<'_>,
         (last, head): (LastEventId, Position),
     ) -> (LastEventId, Option<Box<Resumed>>) {
         let (head_now, _) = self.history().window.head();
         let is_good = |cursor: &Cursor| self.history().epochs.place(cursor, head_now).is_ok();
-        let at = (shard, owner);
-        let (last, resumed, replaced) = open_named(&self.0.remembered, subscription, at, (last, head), is_good);
+        let (last, resumed, replaced) = open_named(&self.0.remembered, subscription, opener, (last, head), is_good);
         if let Some((number, what)) = replaced
             && let Some(shard) = self.0.shards.get(number)
         {
@@ -159,12 +160,12 @@ impl Hub {
     }
 }
 
-/// Opens a stream by its name: it follows what is remembered of it. Returns where it begins, the backfill that goes on, and
-/// what is to be told to which shard. `at` is its shard, and who opens it.
+/// Opens a stream by its name: it follows what is remembered of it, if its listener asks for the same again. Returns where it
+/// begins, the backfill that goes on, and what is to be told to which shard.
 pub(crate) fn open_named(
     remembered: &Arc<Remembered>,
     subscription: &mut Subscription,
-    at: (usize, u64),
+    by: Opener<'_>,
     (last, head): (LastEventId, Position),
     is_good: impl Fn(&Cursor) -> bool,
 ) -> (LastEventId, Option<Box<Resumed>>, Option<(usize, What)>) {
@@ -173,7 +174,7 @@ pub(crate) fn open_named(
         LastEventId::Cursor(_) | LastEventId::Foreign => Place::Elsewhere,
         LastEventId::None | LastEventId::Now => Place::Nowhere(head),
     };
-    let opened = remembered.open(subscription.id(), at, subscription.follows().clone(), place);
+    let opened = remembered.open(subscription.id(), by, subscription.follows().clone(), place);
     let Opened { state, token, mut go_on, replaced } = opened;
     let resumed = go_on.as_mut().and_then(|go_on| go_on.resumed.take()).map(Box::new);
     let last = match last {

@@ -16,6 +16,7 @@ use crate::mailbox::mailbox;
 use crate::notice::HelloStyle;
 use crate::outlet::Outlet;
 use crate::position::Position;
+use crate::remembered::Opener;
 use crate::rule::HEARTBEAT;
 use crate::shard::Opening;
 use crate::shard::commands::{Command, Commands};
@@ -49,8 +50,8 @@ pub enum SubscribeError {
 /// What a listener asks for.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
-    /// The id by which the listener knows the stream again, if it brings one. Of a stream that is remembered, what it
-    /// followed last counts, and not what is asked for.
+    /// The id by which the listener knows the stream again, if it brings one. If the stream is remembered and was opened for
+    /// the same follows, user and device, it goes on with what it followed last.
     pub stream: Option<StreamId>,
     /// What to follow, and from when on.
     pub follows: Follows,
@@ -114,6 +115,8 @@ pub(crate) struct OpenPlace {
     open: Arc<AtomicUsize>,
     /// Who has it, if that is known; see [`Reservation::owned_by`].
     pub(crate) owner: u64,
+    /// The user's device that acknowledges by coming back.
+    pub(crate) device: Option<Box<DeviceName>>,
     /// What else is given back then, by dropping it.
     held: Option<Box<dyn Held>>,
 }
@@ -158,7 +161,8 @@ impl Hub {
             return Err(SubscribeError::Stopping);
         }
         let was_open = self.0.open.fetch_add(1, Ordering::AcqRel);
-        let place = OpenPlace { open: self.0.open.clone(), owner: 0, held: None };
+        let device = device.map(Box::new);
+        let place = OpenPlace { open: self.0.open.clone(), owner: 0, device, held: None };
         if was_open >= self.0.streams_max.load(Ordering::Relaxed) {
             bump(&self.0.counters.refused_full);
             return Err(SubscribeError::Full);
@@ -237,7 +241,8 @@ impl Reservation {
         let number = hub.next_shard();
         let shard = hub.0.shards.get(number).map(|shard| shard.commands.clone());
         let (last, resumed) = if is_named {
-            hub.open_named(&mut subscription, number, place.owner, (last, position))
+            let opener = Opener { shard: number, owner: place.owner, device: place.device.as_deref() };
+            hub.open_named(&mut subscription, opener, (last, position))
         } else {
             (last, None)
         };

@@ -198,9 +198,8 @@ impl Hub {
 
     /// The cursor that a request comes with, if it is of this log and the request follows nothing that is endless.
     fn cursor_of(&self, subscribe: &Subscribe) -> Option<Cursor> {
-        // Of a stream that is remembered, it isn't the request that says what it follows.
-        let is_remembered = subscribe.stream.is_some_and(|id| self.remembers(id));
-        if is_remembered || Witness::of(&subscribe.follows).is_endless() {
+        // Of a stream that goes on, it isn't the request that says what it follows.
+        if Witness::of(&subscribe.follows).is_endless() || self.goes_on(subscribe) {
             return None;
         }
         let cursor = match subscribe.last_event_id.as_deref() {

@@ -11,7 +11,8 @@ fn remembered() -> Remembered {
 
 fn open(remembered: &Remembered, id: u128, owner: u64) -> Token {
     let follows = Follows::new(vec![(ChannelName::new("a").unwrap(), Since::Now)], vec![]);
-    remembered.open(StreamId(id), (0, owner), Arc::new(follows), Place::Elsewhere).token
+    let opener = Opener { owner, ..Opener::default() };
+    remembered.open(StreamId(id), opener, Arc::new(follows), Place::Elsewhere).token
 }
 
 fn open_and_close(remembered: &Remembered, id: u128, owner: u64) {
@@ -70,4 +71,40 @@ fn only_the_last_opening_counts_and_none_after_the_end() {
     assert_eq!(remembered.find(id), Where::Ended);
     remembered.closed(id, third);
     assert_eq!(remembered.find(id), Where::Ended);
+}
+
+#[test]
+fn what_is_remembered_counts_for_the_same_request_and_for_no_other() {
+    let name = |name: &str| ChannelName::new(name).unwrap();
+    let of = |text: &str, since| Follows::new(vec![(name(text), since)], vec![]);
+    let user = |name: &str| Some(crate::user::UserName::new(name).unwrap());
+    let device = DeviceName::new("phone").unwrap();
+    let phone = Opener { device: Some(&device), ..Opener::default() };
+    let asked = of("a", Since::Now).heard_by(user("ada"), true);
+    let others = [
+        (Opener::default(), asked.clone()),
+        (phone, of("b", Since::Now).heard_by(user("ada"), true)),
+        (phone, of("a", Since::Start).heard_by(user("ada"), true)),
+        (phone, of("a", Since::Now).heard_by(user("bob"), true)),
+        (phone, of("a", Since::Now).heard_by(user("ada"), false)),
+        (phone, Follows::new(vec![(name("a"), Since::Now), (name("@inbox/ada"), Since::Now)], vec![])),
+    ];
+    let head = Position::new(1, 9);
+    for (opener, other) in others {
+        let remembered = remembered();
+        let id = StreamId(1);
+        let open =
+            |opener, follows: &Follows| remembered.open(id, opener, Arc::new(follows.clone()), Place::Nowhere(head));
+        let first = open(phone, &asked);
+        remembered.closed(id, first.token);
+        let change = Change { add: of("more", Since::Now), remove: Follows::default() };
+        remembered.change(id, &change).unwrap().unwrap();
+        let same = open(phone, &asked);
+        assert_eq!((same.state.revision(), same.state.follows.len()), (1, 2));
+        assert!(remembered.goes_on(id, &asked, Some(&device)) && !remembered.goes_on(id, &other, opener.device));
+        let anew = open(opener, &other);
+        assert_eq!((anew.state.revision(), &*anew.state.follows), (0, &other));
+        assert!(anew.go_on.is_none() && anew.replaced == Some((0, same.token)), "as nobody knows it, and in its stead");
+        assert_eq!(open(phone, &asked).state.revision(), 0, "what it followed first is forgotten");
+    }
 }

@@ -150,18 +150,17 @@ impl Shard {
         let Some(stream) = self.streams.get_mut(key) else { return };
         // It goes on from before what it gathers.
         stream.gathered = None;
-        let owner = stream.owner();
-        let subscription = &mut stream.subscription;
-        let id = subscription.id();
-        if subscription.steering().is_none() {
-            let state = Arc::new(State::new(subscription.follows().clone(), None));
-            let Some(token) = self.remembered.register(id, (self.number, owner), state.clone()) else {
+        let id = stream.subscription.id();
+        if stream.subscription.steering().is_none() {
+            let state = Arc::new(State::new(stream.subscription.follows().clone(), None));
+            let Some(token) = self.remembered.register(id, stream.opener(self.number), state.clone()) else {
                 let _ = reply.send(Answered::NotHere);
                 return;
             };
-            subscription.steer(Steering::new(self.remembered.clone(), state, token, None));
+            stream.subscription.steer(Steering::new(self.remembered.clone(), state, token, None));
             self.steered.insert(id, key);
         }
+        let subscription = &mut stream.subscription;
         let answer = match subscription.change(&change, &view) {
             Ok(Some(difference)) => {
                 let followed = subscription.followed(&view);

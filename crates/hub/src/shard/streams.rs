@@ -14,6 +14,7 @@ use super::{Job, Work};
 use crate::index::StreamKey;
 use crate::outlet::{Outlet, Written};
 use crate::portion::Portion;
+use crate::remembered::Opener;
 use crate::stats::Counters;
 use crate::subscribe::OpenPlace;
 use crate::subscription::Subscription;
@@ -75,6 +76,12 @@ impl Stream {
     /// Who opened it, as [`Reservation::owned_by`](crate::Reservation::owned_by) has it.
     pub(super) fn owner(&self) -> u64 {
         self.place.as_ref().map_or(0, |place| place.owner)
+    }
+
+    /// The same, with the number of its shard.
+    pub(super) fn opener(&self, shard: usize) -> Opener<'_> {
+        let device = self.place.as_ref().and_then(|place| place.device.as_deref());
+        Opener { shard, owner: self.owner(), device }
     }
 
     /// Something to be read for it.

@@ -233,3 +233,45 @@ fn a_stream_that_the_hub_named_can_be_changed_and_ended_too() {
     assert_eq!(patch(&hub, &id, &json!({"add": ["c"]})).0, 404);
     assert_eq!(patch(&hub, ID, &json!({"add": ["c"]})).0, 404);
 }
+
+#[test]
+fn whoever_asks_for_something_else_with_a_known_id_gets_what_it_asks_for() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    let revision = |listener: &mut Listener| listener.named("fanfare.hello").json()["revision"].clone();
+    let mut first = hub.listen(&format!("channel=page-a&stream={ID}"));
+    first.named("fanfare.hello");
+    assert_eq!(patch(&hub, ID, &json!({"add": ["room"]})).0, 200);
+    first.named("fanfare.subscription");
+    let id = first.last_event_id().to_owned();
+    drop(first);
+    hub.publish("room", "while nobody listens");
+
+    let mut other = hub.resume(&format!("channel=page-b&stream={ID}"), &id);
+    assert_eq!(revision(&mut other), 0);
+    assert_eq!(names(&hub.get(&format!("/streams/{ID}")).json(), "channels"), ["page-b"]);
+    hub.publish("page-a", "gone");
+    hub.publish("room", "gone, too");
+    hub.publish("page-b", "there");
+    assert_eq!(other.next().data, "there");
+
+    // One that is open is replaced all the same.
+    let mut again = hub.listen(&format!("channel=page-a&stream={ID}"));
+    assert_eq!(revision(&mut again), 0, "what was remembered of its request is forgotten");
+    assert_eq!(other.named("fanfare.bye").json()["reason"], "replaced");
+
+    // Nobody gets another one's inbox.
+    let inbox = |user: &str| format!("user={user}&inbox=1&channel=page-a&stream={ID}");
+    for user in ["ada", "bob"] {
+        assert_eq!(hub.post(&format!("/inbox/{user}"), format!("for {user}")).status, 200);
+    }
+    assert_eq!(hub.listen(&inbox("ada")).next().data, "for ada");
+    let mut bob = hub.listen(&inbox("bob"));
+    assert_eq!(bob.next().data, "for bob");
+    assert_eq!(names(&hub.get(&format!("/streams/{ID}")).json(), "channels"), ["@inbox/bob", "page-a"]);
+
+    assert_eq!(hub.request("DELETE", &format!("/streams/{ID}"), &[], b"").status, 204);
+    for query in [inbox("bob"), inbox("ada"), format!("channel=page-b&stream={ID}")] {
+        assert_eq!(hub.get(&format!("/events?{query}")).status, 204, "it has ended for good: {query}");
+    }
+}

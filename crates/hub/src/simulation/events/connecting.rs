@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::World;
 use crate::cursor::Cursor;
-use crate::remembered::Where;
+use crate::remembered::{Opener, Where};
 use crate::shard::change::Order;
 use crate::steer::open_named;
 
@@ -52,9 +52,10 @@ impl World {
         let mut resumed = None;
         if client.is_named {
             let is_good = |cursor: &Cursor| self.hub.history.epochs.place(cursor, head).is_ok();
+            let opener = Opener { shard, ..Opener::default() };
             let replaced;
             (last, resumed, replaced) =
-                open_named(&self.hub.remembered, &mut subscription, (shard, 0), (last, head), is_good);
+                open_named(&self.hub.remembered, &mut subscription, opener, (last, head), is_good);
             if let Some((other, what)) = replaced {
                 let (reply, _) = tokio::sync::oneshot::channel();
                 self.orders.push((other, Order { stream: id, what, reply }));
