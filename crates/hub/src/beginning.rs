@@ -302,6 +302,7 @@ mod tests {
         let change = |added: &str, removed: &str| Difference {
             added: Follows::clone(&follows(added)),
             removed: Follows::clone(&follows(removed)),
+            declines: false,
         };
         catchup.follow(follows("e"), &change("e", "d"), old);
         catchup.follow(follows("c"), &change("c", "e"), old);

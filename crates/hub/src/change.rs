@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::audience::everyone;
 use crate::catchup::{Fill, Resumed};
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
@@ -17,7 +18,8 @@ use crate::stream_id::StreamId;
 pub struct Change {
     /// Followed from now on, and filled in from its `since` on. What is followed already stays as it is.
     pub add: Follows,
-    /// Followed no longer. What is not followed is passed over; a `since` says nothing here.
+    /// Followed no longer. What is not followed is passed over; a `since` says nothing here. With `@everyone`, what is
+    /// published to everyone is declined.
     pub remove: Follows,
 }
 
@@ -83,11 +85,13 @@ pub(crate) struct State {
 pub(crate) struct Difference {
     pub(crate) added: Follows,
     pub(crate) removed: Follows,
+    /// Whether what is published to everyone comes no longer because all streams follow it.
+    pub(crate) declines: bool,
 }
 
 impl Difference {
     pub(crate) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty()
+        self.added.is_empty() && self.removed.is_empty() && !self.declines
     }
 }
 
@@ -145,7 +149,9 @@ impl State {
         let stays = |name: &ChannelName| self.follows.is_named(name) && !removed.is_named(name);
         let pattern_stays = |pattern: &Pattern| self.follows.has(pattern) && !removed.has(pattern);
         let added = change.add.part(|name| !stays(name), |pattern| !pattern_stays(pattern));
-        let difference = Difference { added, removed };
+        // It is followed by those too who don't name it.
+        let declines = change.remove.is_named(everyone()) && self.follows.hears_everyone();
+        let difference = Difference { added, removed, declines };
         let patterns =
             self.follows.patterns().len() + difference.added.patterns().len() - difference.removed.patterns().len();
         let count = self.follows.len() + difference.added.len() - difference.removed.len();
@@ -173,7 +179,8 @@ impl State {
         let (channels, mut all): (Vec<_>, Vec<Added>) = channels.into_iter().unzip();
         let (patterns, of_patterns): (Vec<_>, Vec<Added>) = patterns.into_iter().unzip();
         all.extend(of_patterns);
-        let follows = Arc::new(Follows::new(channels, patterns).heard_as(&self.follows));
+        let (user, hears_everyone) = (self.follows.user().cloned(), self.follows.hears_everyone() && !declines);
+        let follows = Arc::new(Follows::new(channels, patterns).heard_by(user, hears_everyone));
         let state = Self { follows, added: all, revision: new.revision, is_changed: true, ..*self };
         Ok((state, difference))
     }

@@ -66,6 +66,11 @@ impl Index {
         }
     }
 
+    /// A stream doesn't get what is for everyone any more, unless it follows that by name.
+    pub(crate) fn decline_everyone(&mut self, key: StreamKey) {
+        self.listeners.decline_everyone(key);
+    }
+
     /// Whether it is known which patterns match a channel.
     pub(crate) fn knows(&self, name: &ChannelName) -> bool {
         self.patterns.knows(name)

@@ -38,6 +38,11 @@ impl Listeners {
         }
     }
 
+    /// A stream doesn't get what is for everyone any more.
+    pub(crate) fn decline_everyone(&mut self, key: StreamKey) {
+        self.declining.insert(key);
+    }
+
     /// Takes a stream out.
     pub(crate) fn remove(&mut self, key: StreamKey, follows: &Follows) {
         self.count = self.count.saturating_sub(1);

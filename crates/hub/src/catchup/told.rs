@@ -49,7 +49,7 @@ impl Catchup {
     /// What a change at `at` adds was not followed when a gap was told of everything: how old the cursor was that the stream
     /// came with counts for it, too.
     pub(super) fn owe(&mut self, difference: &Difference, at: Position) {
-        let Difference { added, removed } = difference;
+        let Difference { added, removed, .. } = difference;
         self.owed.retain(|gap| match &gap.scope {
             GapScope::Channel(name) => !removed.is_named(name),
             GapScope::Pattern(pattern) => !removed.has(pattern),

@@ -170,6 +170,9 @@ impl Shard {
                     let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
                     index.unfollow(key, &difference.removed);
                     index.follow(key, &difference.added);
+                    if difference.declines {
+                        index.decline_everyone(key);
+                    }
                 }
                 Answered::Done(followed)
             }

@@ -275,3 +275,39 @@ fn whoever_asks_for_something_else_with_a_known_id_gets_what_it_asks_for() {
         assert_eq!(hub.get(&format!("/events?{query}")).status, 204, "it has ended for good: {query}");
     }
 }
+
+#[test]
+fn whoever_removes_what_is_for_everyone_gets_no_more_of_it_also_when_coming_back() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    let everyone = |text: &str| -> u64 {
+        let headers = [("Content-Type", "application/json")];
+        let body = json!({"to": "everyone", "data": text}).to_string();
+        hub.request("POST", "/publish", &headers, body.as_bytes()).json()["streams"].as_u64().unwrap()
+    };
+    let query = format!("channel=a&stream={ID}");
+    let mut listener = hub.listen(&query);
+    listener.named("fanfare.hello");
+    assert_eq!(everyone("heard"), 1);
+    assert_eq!(listener.next().data, "heard");
+    // It never named it.
+    let (status, answer) = patch(&hub, ID, &json!({"remove": ["@everyone"]}));
+    assert_eq!((status, &answer["revision"]), (200, &1.into()));
+    assert_eq!(everyone("declined"), 0);
+    // By name it is followed like any other channel.
+    assert_eq!(patch(&hub, ID, &json!({"add": [{"channel": "@everyone", "since": "last:1"}]})).1["revision"], 2);
+    assert_eq!(listener.next().data, "declined");
+    assert_eq!(everyone("by name"), 1);
+    assert_eq!(listener.next().data, "by name");
+    let (_, answer) = patch(&hub, ID, &json!({"remove": [{"channel": "@everyone"}]}));
+    assert_eq!((&answer["revision"], names(&answer, "channels")), (&3.into(), vec!["a".to_owned()]));
+    assert_eq!(patch(&hub, ID, &json!({"remove": ["@everyone"]})).1["revision"], 3, "it is passed over");
+    assert_eq!(everyone("removed"), 0);
+    let id = listener.named("fanfare.subscription").id;
+    drop(listener);
+    let mut back = hub.resume(&query, &id);
+    assert_eq!(back.named("fanfare.hello").json()["revision"], 3);
+    assert_eq!(everyone("still removed"), 0);
+    hub.publish("a", "of its own");
+    assert_eq!(back.next().data, "of its own");
+}
