@@ -28,7 +28,7 @@ mod damaged;
 mod told;
 
 use self::backfill::Backfill;
-pub(crate) use self::backfill::{Fill, Resumed};
+pub(crate) use self::backfill::{Fill, Resumed, is_too_wide};
 use self::told::Told;
 
 /// Channel rows of one pattern that are looked at to find its channels; beyond this the log is read instead.

@@ -23,6 +23,20 @@ pub struct Change {
     pub remove: Follows,
 }
 
+impl Change {
+    /// Whether something is added that only so many channels may match; see [`Hub::is_too_wide`](crate::Hub::is_too_wide).
+    pub fn may_be_too_wide(&self) -> bool {
+        self.add.patterns().iter().any(|(_, since)| matches!(since, Since::Last(_)))
+    }
+
+    /// The patterns that are followed after it by who follows this now, each with its `since`.
+    pub(crate) fn patterns_after(&self, follows: &Follows) -> Follows {
+        let left = follows.part(|_| false, |pattern| !self.remove.has(pattern));
+        // Of one that is followed already what is followed counts.
+        Follows::new(Vec::new(), [left.patterns(), self.add.patterns()].concat())
+    }
+}
+
 /// Why a stream was not changed, or can't be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::beginning::{self, LastEventId};
-use crate::catchup::Resumed;
+use crate::catchup::{self, Resumed};
 use crate::change::{Change, ChangeError, Followed};
 use crate::cursor::Cursor;
-use crate::follows::Since;
+use crate::follows::{Follows, Since};
 use crate::hub::Hub;
 use crate::limits::FOLLOWS_MAX;
 use crate::position::Position;
@@ -16,6 +16,7 @@ use crate::remembered::{Opened, Opener, Place, Remembered, Where};
 use crate::shard::change::{Answered, Order, What};
 use crate::shard::commands::Command;
 use crate::stats::bump;
+use crate::store::StoreError;
 use crate::stream_id::StreamId;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Steering, Subscription};
@@ -24,7 +25,19 @@ use crate::subscription::{Steering, Subscription};
 const TRIES_MAX: usize = 8;
 
 impl Hub {
-    /// Changes what a stream follows. When this returns, nothing more is sent of what was removed.
+    /// Whether after a change of a stream that follows this now its patterns match too many channels for `last:N`: then the
+    /// change would end the stream, and it must not be made. This may read the store; see [`Change::may_be_too_wide`].
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    pub fn is_too_wide(&self, follows: &Follows, change: &Change) -> Result<bool, StoreError> {
+        let follows = change.patterns_after(follows);
+        self.patiently(|| catchup::is_too_wide(self.history(), &follows))
+    }
+
+    /// Changes what a stream follows. When this returns, nothing more is sent of what was removed. Whoever adds patterns asks
+    /// before whether they are [too wide](Hub::is_too_wide).
     ///
     /// # Errors
     ///

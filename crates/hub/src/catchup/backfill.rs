@@ -12,6 +12,7 @@ use crate::directory::Kind;
 use crate::follows::{Follows, Since};
 use crate::history::{History, Known};
 use crate::limits::LAST_CHANNELS_MAX;
+use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::store::StoreError;
 
@@ -168,19 +169,10 @@ impl Starts {
     fn find(history: &History, follows: &Follows, upto: Position, unsaid: Option<Since>) -> Result<Self, CatchupError> {
         let mut starts = Self::default();
         let since = |since: Since| unsaid.unwrap_or(since);
-        // A channel that several patterns match is looked at once, for the most that one of them asks for.
-        let mut last: HashMap<ChannelName, (Known, u32)> = HashMap::new();
+        let last = of_last(history, follows.patterns().iter().map(|(pattern, of)| (pattern, since(*of))))?;
         let mut ago: HashMap<Duration, Position> = HashMap::new();
-        for (pattern, of) in follows.patterns() {
-            if let Since::Last(count) = since(*of) {
-                let channels = channels_of(history, pattern, LAST_CHANNELS_MAX)?.ok_or(CatchupError::PatternTooWide)?;
-                for (name, known) in channels {
-                    let (_, most) = last.entry(name).or_insert((known, count));
-                    *most = count.max(*most);
-                }
-                if last.len() > LAST_CHANNELS_MAX {
-                    return Err(CatchupError::PatternTooWide);
-                }
+        for (_, of) in follows.patterns() {
+            if let Since::Last(_) = since(*of) {
                 // Channels that appear later have nothing at or below the cursor.
                 starts.patterns.push(upto);
             } else {
@@ -197,6 +189,36 @@ impl Starts {
             starts.channels.entry(name.clone()).and_modify(|other| *other = start.min(*other)).or_insert(start);
         }
         Ok(starts)
+    }
+}
+
+/// The channels of those patterns that ask for the last so many events of each. A channel that several of them match is
+/// looked at once, for the most that one of them asks for.
+fn of_last<'a>(
+    history: &History,
+    patterns: impl Iterator<Item = (&'a Pattern, Since)>,
+) -> Result<HashMap<ChannelName, (Known, u32)>, CatchupError> {
+    let mut last: HashMap<ChannelName, (Known, u32)> = HashMap::new();
+    for (pattern, since) in patterns {
+        let Since::Last(count) = since else { continue };
+        let channels = channels_of(history, pattern, LAST_CHANNELS_MAX)?.ok_or(CatchupError::PatternTooWide)?;
+        for (name, known) in channels {
+            let (_, most) = last.entry(name).or_insert((known, count));
+            *most = count.max(*most);
+        }
+        if last.len() > LAST_CHANNELS_MAX {
+            return Err(CatchupError::PatternTooWide);
+        }
+    }
+    Ok(last)
+}
+
+/// Whether the patterns that ask for the last so many events of each of their channels match more channels than that takes.
+pub(crate) fn is_too_wide(history: &History, follows: &Follows) -> Result<bool, StoreError> {
+    match of_last(history, follows.patterns().iter().map(|(pattern, since)| (pattern, *since))) {
+        Ok(_) => Ok(false),
+        Err(CatchupError::PatternTooWide) => Ok(true),
+        Err(CatchupError::Store(error)) => Err(error),
     }
 }
 

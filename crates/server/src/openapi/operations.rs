@@ -173,7 +173,8 @@ fn stream_id() -> Value {
 }
 
 /// What may go wrong where a stream is changed.
-const OF_CHANGES: [Code; 4] = [Code::BadChannel, Code::UnknownId, Code::UnknownStream, Code::RateLimited];
+const OF_CHANGES: [Code; 5] =
+    [Code::BadChannel, Code::UnknownId, Code::UnknownStream, Code::RateLimited, Code::TooManyChannels];
 
 fn steering() -> Vec<Operation> {
     let of = |method, id, summary, answer, codes: Vec<Code>| Operation {

@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, RawQuery, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use fanfare_hub::limits::FOLLOWS_MAX;
+use fanfare_hub::limits::{FOLLOWS_MAX, LAST_CHANNELS_MAX};
 use fanfare_hub::{Change, ChangeError, Followed, Follows, Since, StreamId};
 use serde::Serialize;
 
+use super::channel::store_failed;
 use super::names::{NameOr, since};
 use crate::body::{self, NoBody};
 use crate::channel_arg::{channel_at, pattern_at};
@@ -94,8 +95,25 @@ pub(crate) async fn change(
 ) -> Result<Json<Answer>, ApiError> {
     Query::parse(query.as_deref(), &[])?;
     let body = body::read_json(&door, &headers, body, SUBSCRIBE_BODY_BYTES_MAX).await?;
-    let followed = door.hub().change_stream(stream, asked(&body)?).await.map_err(refused)?;
+    let change = asked(&body)?;
+    if change.may_be_too_wide() {
+        is_narrow_enough(&door, stream, change.clone()).await?;
+    }
+    let followed = door.hub().change_stream(stream, change).await.map_err(refused)?;
     Ok(Json(followed.into()))
+}
+
+/// Refuses a change that would end the stream, now and whenever it comes back.
+async fn is_narrow_enough(door: &Door, stream: StreamId, change: Change) -> Result<(), ApiError> {
+    let follows = door.hub().stream(stream).await.map_err(refused)?.follows;
+    let is_too_wide = door.read(move |hub| hub.is_too_wide(&follows, &change)).await?;
+    if is_too_wide.map_err(|error| store_failed(&error))? {
+        let detail = format!(
+            "with `last:N`, the patterns of a stream may match at most {LAST_CHANNELS_MAX} channels; these match more"
+        );
+        return Err(ApiError::new(Code::TooManyChannels, detail));
+    }
+    Ok(())
 }
 
 /// Ends a stream for good.

@@ -311,3 +311,42 @@ fn whoever_removes_what_is_for_everyone_gets_no_more_of_it_also_when_coming_back
     hub.publish("a", "of its own");
     assert_eq!(back.next().data, "of its own");
 }
+
+#[test]
+fn a_pattern_that_is_too_wide_for_its_last_events_is_refused_before_it_ends_the_stream() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    let publish = |prefix: &str, count: usize| {
+        let lines: String =
+            (0..count).map(|n| json!({"channel": format!("{prefix}:{n}"), "data": n}).to_string() + "\n").collect();
+        let headers = [("Content-Type", "application/x-ndjson")];
+        assert_eq!(hub.request("POST", "/publish", &headers, lines.as_bytes()).status, 200);
+    };
+    publish("a", 600);
+    publish("b", 401);
+    let query = format!("channel=lobby&stream={ID}");
+    let mut listener = hub.listen(&query);
+    listener.named("fanfare.hello");
+    let pattern = |pattern: &str| json!({"pattern": pattern, "since": "last:1"});
+    let add = |item: &Value, status: u16| {
+        let (got, answer) = patch(&hub, ID, &json!({"add": [item]}));
+        assert_eq!(got, status, "{item}: {answer}");
+        answer
+    };
+    assert_eq!(add(&pattern("*"), 409)["code"], "too_many_channels");
+    assert_eq!(add(&pattern("a:*"), 200)["revision"], 1);
+    assert_eq!(add(&pattern("b:*"), 409)["code"], "too_many_channels", "1,001 with those of before");
+    assert_eq!(add(&json!({"pattern": "b:*"}), 200)["revision"], 2, "without their last events they are no matter");
+    let (status, _) =
+        patch(&hub, ID, &json!({"remove": [{"pattern": "a:*"}, {"pattern": "b:*"}], "add": [pattern("b:*")]}));
+    assert_eq!(status, 200, "what is removed doesn't count");
+    hub.publish("lobby", "still there");
+    while listener.next().data != "still there" {}
+    assert_eq!(hub.get("/stats").json()["requests_refused"]["too_many_channels"], 2, "{}", hub.get("/stats").text());
+    let id = listener.last_event_id().to_owned();
+    drop(listener);
+    let (status, _) = patch(&hub, ID, &json!({"add": [pattern("a:*")]}));
+    assert_eq!(status, 409, "of a stream that isn't open, too");
+    assert_eq!(hub.resume(&query, &id).named("fanfare.hello").json()["revision"], 3);
+    assert_eq!(patch(&hub, "00000000000000000000000000000001", &json!({"add": [pattern("*")]})).0, 404);
+}
