@@ -350,19 +350,7 @@ impl Loop {
             match result {
                 Ok(placed) if placed.duplicate => bump(&self.counters.duplicates),
                 Ok(placed) => self.counters.published(placed.durability),
-                Err(AppendError::Conflict | AppendError::Batch(_)) => bump(&self.counters.conflicts),
-                Err(AppendError::Ended) => bump(&self.counters.refused_ended),
-                Err(AppendError::Fenced | AppendError::UnknownFence) => bump(&self.counters.refused_fenced),
-                Err(AppendError::DiskFull) => bump(&self.counters.refused_disk_full),
-                Err(AppendError::TooManyKeys) => bump(&self.counters.refused_keys),
-                Err(
-                    AppendError::NoKey | AppendError::NoState | AppendError::TransientState | AppendError::UnknownKey,
-                ) => bump(&self.counters.refused_kind),
-                Err(
-                    AppendError::OutcomeUnknown | AppendError::Reopening | AppendError::Closed | AppendError::Damaged,
-                ) => {
-                    bump(&self.counters.failed);
-                }
+                Err(error) => self.counters.refused(*error),
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::append_error::AppendError;
 use crate::histogram::{COUNTS, Distribution, Histogram, SIZES};
 use crate::inbox::AckReason;
 use crate::notice::GapReason;
@@ -87,13 +88,8 @@ impl CloseReason {
 pub(crate) struct Counters {
     published: [AtomicU64; 3],
     pub(crate) duplicates: AtomicU64,
-    pub(crate) conflicts: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) refused_disk_full: AtomicU64,
-    pub(crate) refused_ended: AtomicU64,
-    pub(crate) refused_fenced: AtomicU64,
-    pub(crate) refused_keys: AtomicU64,
-    pub(crate) refused_kind: AtomicU64,
+    /// Publishes that were refused, per reason.
+    refused: [AtomicU64; AppendError::REASONS.len()],
     pub(crate) commits: AtomicU64,
     pub(crate) removed: AtomicU64,
     pub(crate) store_failures: AtomicU64,
@@ -204,6 +200,15 @@ impl Counters {
         });
     }
 
+    pub(crate) fn refused(&self, error: AppendError) {
+        let reason = error.reason();
+        if let Some(counter) =
+            AppendError::REASONS.iter().position(|r| *r == reason).and_then(|at| self.refused.get(at))
+        {
+            bump(counter);
+        }
+    }
+
     pub(crate) fn removed(&self, removed: &Removed) {
         let counts = [removed.by_history, removed.by_disk, removed.by_ttl, removed.by_key];
         for (counter, count) in self.removed_by.iter().zip(counts) {
@@ -301,23 +306,10 @@ pub struct Stats {
     pub published: BTreeMap<&'static str, u64>,
     /// Publishes that were answered as duplicates.
     pub duplicates: u64,
-    /// Publishes that were refused because their idempotency key was taken.
-    pub conflicts: u64,
-    /// Publishes whose outcome is unknown, or that were refused while the store was reopened or the log closed.
-    pub failed: u64,
-    /// Publishes that were refused because the disk is full.
-    pub refused_disk_full: u64,
-    /// Publishes that were refused because the channel has ended.
-    pub refused_ended: u64,
-    /// Publishes that were refused because a newer producer has the channel, or by a fence that the hub never gave.
-    pub refused_fenced: u64,
+    /// Publishes that the log did not take, or of which it isn't known, by [reason](AppendError::reason).
+    pub refused: BTreeMap<&'static str, u64>,
     /// Channels that ended since the start, by reason.
     pub ends: BTreeMap<&'static str, u64>,
-    /// Values that were refused because their channel has as many keys, or bytes of them, as it may have.
-    pub refused_keys: u64,
-    /// Publishes that were refused because their channel holds values of keys and they have none, or the other way round, or
-    /// because there was nothing to delete.
-    pub refused_kind: u64,
     /// Messages of inboxes that were acknowledged since the start: because somebody said so (`asked`), because a device came back
     /// from behind them (`cursor`), because the inbox was emptied (`flush`).
     pub acknowledged: BTreeMap<&'static str, u64>,
@@ -402,14 +394,8 @@ impl Counters {
             gaps: GapReason::ALL.iter().map(|r| r.as_str()).zip(self.gaps.iter().map(read)).collect(),
             published: durabilities.iter().map(|d| d.as_str()).zip(self.published.iter().map(read)).collect(),
             duplicates: read(&self.duplicates),
-            conflicts: read(&self.conflicts),
-            failed: read(&self.failed),
-            refused_disk_full: read(&self.refused_disk_full),
-            refused_ended: read(&self.refused_ended),
-            refused_fenced: read(&self.refused_fenced),
+            refused: AppendError::REASONS.into_iter().zip(self.refused.iter().map(read)).collect(),
             ends: BTreeMap::new(),
-            refused_keys: read(&self.refused_keys),
-            refused_kind: read(&self.refused_kind),
             acknowledged: AckReason::ALL.iter().map(|r| r.as_str()).zip(self.acknowledged.iter().map(read)).collect(),
             acknowledgements_failed: read(&self.acknowledgements_failed),
             removed_by_reason: ["history", "disk", "ttl", "key"]

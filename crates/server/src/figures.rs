@@ -27,6 +27,8 @@ pub(crate) struct Figures(Arc<Shared>);
 struct Shared {
     /// Refusals by the place of their code in [`Code::ALL`].
     refusals: Vec<AtomicU64>,
+    /// The same of items of batches that were answered item by item.
+    items: Vec<AtomicU64>,
     /// How long requests took, by route and class of status; the last for paths that lead nowhere.
     requests: Vec<(&'static str, [Histogram; CLASSES.len()])>,
 }
@@ -35,22 +37,37 @@ impl Default for Figures {
     fn default() -> Self {
         let routes = routes::all().map(|route| route.path).chain([NO_ROUTE]);
         Self(Arc::new(Shared {
-            refusals: Code::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            refusals: by_code(),
+            items: by_code(),
             requests: routes.map(|route| (route, CLASSES.map(|_| Histogram::of_times()))).collect(),
         }))
     }
 }
 
-fn read(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
+fn by_code() -> Vec<AtomicU64> {
+    Code::ALL.iter().map(|_| AtomicU64::new(0)).collect()
+}
+
+fn count(counters: &[AtomicU64], code: Code) {
+    if let Some(counter) = Code::ALL.iter().position(|c| *c == code).and_then(|at| counters.get(at)) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn told(counters: &[AtomicU64]) -> BTreeMap<&'static str, u64> {
+    let counts = counters.iter().map(|counter| counter.load(Ordering::Relaxed));
+    Code::ALL.iter().map(|code| code.as_str()).zip(counts).collect()
 }
 
 impl Figures {
     /// A request was refused.
     pub(crate) fn refused(&self, code: Code) {
-        if let Some(counter) = Code::ALL.iter().position(|c| *c == code).and_then(|at| self.0.refusals.get(at)) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        count(&self.0.refusals, code);
+    }
+
+    /// An item of a batch was refused, whose request goes on.
+    pub(crate) fn item_refused(&self, code: Code) {
+        count(&self.0.items, code);
     }
 
     /// A request was answered; `route` is its path as the routes have it, none where it leads nowhere.
@@ -70,7 +87,8 @@ impl Figures {
             CLASSES.iter().zip(classes).map(|(class, histogram)| (*route, *class, histogram.distribution()))
         });
         Seen {
-            refusals: Code::ALL.iter().map(|code| code.as_str()).zip(shared.refusals.iter().map(read)).collect(),
+            refusals: told(&shared.refusals),
+            items: told(&shared.items),
             requests: requests.filter(|(_, _, took)| took.count() > 0).collect(),
         }
     }
@@ -81,6 +99,8 @@ impl Figures {
 pub(crate) struct Seen {
     /// By code; those that never happened too.
     pub(crate) refusals: BTreeMap<&'static str, u64>,
+    /// The same of items of batches.
+    pub(crate) items: BTreeMap<&'static str, u64>,
     /// Route, class of status, and how long it took; those that happened.
     pub(crate) requests: Vec<(&'static str, &'static str, Distribution)>,
 }

@@ -44,9 +44,7 @@ impl Minute {
     fn say(&self, before: &Self) {
         let (now, then) = (&self.hub, &before.hub);
         let published = sum(now.published.values()) - sum(then.published.values());
-        let not_published = |stats: &Stats| {
-            stats.conflicts + stats.failed + stats.refused_disk_full + stats.refused_keys + stats.refused_kind
-        };
+        let not_published = |stats: &Stats| sum(stats.refused.values());
         let closed = sum(now.streams_closed.values()) - sum(then.streams_closed.values());
         tracing::info!(
             streams = now.streams,

@@ -29,7 +29,8 @@ pub(super) fn answer(row: &ChannelRow, draft: &Draft) -> Result<(), AppendError>
         match draft.fence {
             Some(fence) if fence == row.fence => {}
             Some(fence) if fence > row.fence => return Err(AppendError::UnknownFence),
-            Some(_) | None => return Err(AppendError::Fenced),
+            Some(_) => return Err(AppendError::Fenced),
+            None => return Err(AppendError::NoFence),
         }
     }
     match (draft.deed, row.end) {

@@ -10,6 +10,9 @@ pub(super) fn write(sheet: &mut Sheet<'_>, moment: &Moment) -> fmt::Result {
     sheet.histograms("fanfare_request_duration_seconds", help, ("route", "status"), &moment.seen.requests)?;
     let refusals = moment.seen.refusals.iter().map(|(code, count)| (*code, *count));
     sheet.counters("fanfare_requests_refused", "Requests refused, by the code of the problem.", "code", refusals)?;
+    let refused = moment.seen.items.iter().map(|(code, count)| (*code, *count));
+    let help = "Items of batches refused one by one, by the code of the problem. Their requests are not refused.";
+    sheet.counters("fanfare_items_refused", help, "code", refused)?;
     let help = "Open connections; not those that a stream has for itself.";
     sheet.gauge("fanfare_connections_open", help, moment.connections_open as f64)?;
     let help = "What happened to connections: accepted, ended, refused because there were too many, could not be accepted, and \

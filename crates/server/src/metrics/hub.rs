@@ -44,19 +44,11 @@ fn streams(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
 fn publishing(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
     let published = stats.published.iter().map(|(durability, count)| (*durability, *count));
     sheet.counters("fanfare_events_published", "Events published, by durability.", "durability", published)?;
-    let refused = [
-        ("conflict", stats.conflicts),
-        ("disk_full", stats.refused_disk_full),
-        ("ended", stats.refused_ended),
-        ("fenced", stats.refused_fenced),
-        ("too_many_keys", stats.refused_keys),
-        ("kind", stats.refused_kind),
-        ("failed", stats.failed),
-        ("duplicate", stats.duplicates),
-    ];
-    let help = "Publishes that made no event, by reason: duplicates were answered with the first receipt, failed ones \
-                may or may not be kept.";
-    sheet.counters("fanfare_events_not_published", help, "reason", refused)?;
+    let refused = stats.refused.iter().map(|(reason, count)| (*reason, *count));
+    let not_published = refused.chain([("duplicate", stats.duplicates)]);
+    let help = "Publishes that the log did not take, by reason: the code of the problem; `batch` where another item of an \
+                atomic batch is meant by that; `duplicate` where the answer was the first receipt.";
+    sheet.counters("fanfare_events_not_published", help, "reason", not_published)?;
     let ends = stats.ends.iter().map(|(reason, count)| (*reason, *count));
     sheet.counters("fanfare_channels_ended", "Channels that ended, by reason.", "reason", ends)?;
     let acknowledged = stats.acknowledged.iter().map(|(reason, count)| (*reason, *count));
@@ -78,7 +70,7 @@ fn publishing(sheet: &mut Sheet<'_>, stats: &Stats) -> fmt::Result {
     let help = "Index entries that retention removed: one for each channel of an event.";
     sheet.counter("fanfare_retention_removed", help, stats.removed)?;
     let help = "The same by reason: beyond the limits of a channel's history, as the oldest when the disk limit was \
-                reached, at the end of a time to live.";
+                reached, at the end of a time to live, values whose key got another one or was deleted.";
     let removed = stats.removed_by_reason.iter().map(|(reason, count)| (*reason, *count));
     sheet.counters("fanfare_retention_removed_by_reason", help, "reason", removed)
 }

@@ -1,7 +1,10 @@
 //! That the text is what Prometheus reads, that nothing is missing, and that it doesn't grow with what clients send.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::time::Duration;
 
+use axum::http::StatusCode;
 use fanfare_hub::{Hub, Stats};
 
 use crate::testing::TestDoor;
@@ -87,12 +90,18 @@ fn check_buckets(name: &str, family: &Family, text: &str) {
 
 /// The text of a hub whose figures are these.
 fn text_of(stats: Stats) -> String {
+    let figures = crate::figures::Figures::default();
+    for route in crate::routes::all().map(|route| Some(route.path)).chain([None]) {
+        for status in [100, 200, 300, 400, 500] {
+            figures.answered(route, StatusCode::from_u16(status).unwrap(), Duration::ZERO);
+        }
+    }
     let moment = super::Moment {
         stats,
         is_ready: true,
-        seen: crate::figures::Figures::default().seen(),
+        seen: figures.seen(),
         connections_open: 0,
-        connections: vec![("accepted", 0)],
+        connections: crate::counts::Counts::default().all().to_vec(),
         spans: crate::traces::Traces::default().counts(),
         process: crate::process::Process::now(),
     };
@@ -125,14 +134,8 @@ const WHERE: &[(&str, &str)] = &[
     ("gaps", "fanfare_gaps_told_total{reason=\"*\"}"),
     ("published", "fanfare_events_published_total{durability=\"*\"}"),
     ("duplicates", "fanfare_events_not_published_total{reason=\"duplicate\"}"),
-    ("conflicts", "fanfare_events_not_published_total{reason=\"conflict\"}"),
-    ("failed", "fanfare_events_not_published_total{reason=\"failed\"}"),
-    ("refused_disk_full", "fanfare_events_not_published_total{reason=\"disk_full\"}"),
-    ("refused_ended", "fanfare_events_not_published_total{reason=\"ended\"}"),
-    ("refused_fenced", "fanfare_events_not_published_total{reason=\"fenced\"}"),
+    ("refused", "fanfare_events_not_published_total{reason=\"*\"}"),
     ("ends", "fanfare_channels_ended_total{reason=\"*\"}"),
-    ("refused_keys", "fanfare_events_not_published_total{reason=\"too_many_keys\"}"),
-    ("refused_kind", "fanfare_events_not_published_total{reason=\"kind\"}"),
     ("acknowledged", "fanfare_messages_acknowledged_total{reason=\"*\"}"),
     ("acknowledgements_failed", "fanfare_acknowledgements_failed_total"),
     ("commits", "fanfare_commits_total"),
@@ -186,13 +189,6 @@ fn distinct(stats: Stats) -> Stats {
         fell_behind: number(),
         flushed: number(),
         duplicates: number(),
-        conflicts: number(),
-        failed: number(),
-        refused_disk_full: number(),
-        refused_ended: number(),
-        refused_fenced: number(),
-        refused_keys: number(),
-        refused_kind: number(),
         acknowledgements_failed: number(),
         commits: number(),
         queue: number(),
@@ -215,8 +211,8 @@ fn distinct(stats: Stats) -> Stats {
         disk_full: true,
         ..stats
     };
-    let Stats { streams_closed, gaps, published, removed_by_reason, ends, acknowledged, .. } = &mut stats;
-    [streams_closed, gaps, published, removed_by_reason, ends, acknowledged]
+    let Stats { streams_closed, gaps, published, refused, removed_by_reason, ends, acknowledged, .. } = &mut stats;
+    [streams_closed, gaps, published, refused, removed_by_reason, ends, acknowledged]
         .into_iter()
         .flat_map(|map| map.values_mut())
         .for_each(|count| *count = number());
@@ -290,19 +286,42 @@ fn table(families: &BTreeMap<String, Family>) -> String {
     families.iter().map(row).collect()
 }
 
-/// `FANFARE_WRITE=1 cargo test` writes the table anew.
+/// The table of all labels with their values, as it stands in the page. Those of histograms' buckets are no words.
+fn labels(families: &BTreeMap<String, Family>) -> String {
+    let mut table = String::new();
+    for (name, family) in families.iter().filter(|(_, family)| family.kind != "info") {
+        let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for labels in family.samples.keys().filter_map(|sample| sample.split_once('{')?.1.strip_suffix("\"}")) {
+            for (label, value) in labels.split("\",").filter_map(|label| label.split_once("=\"")) {
+                values.entry(label).or_default().insert(value);
+            }
+        }
+        values.remove("le");
+        for (label, values) in values {
+            let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+            writeln!(table, "| `{name}` | `{label}` | {} |", values.join(", ")).unwrap();
+        }
+    }
+    table
+}
+
+/// `FANFARE_WRITE=1 cargo test` writes the tables anew.
 #[tokio::test]
-async fn the_page_lists_all_metrics_with_their_meanings() {
+async fn the_page_lists_all_metrics_with_their_meanings_and_all_their_labels() {
     let hub = Hub::open(tempfile::tempdir().unwrap().path()).unwrap();
-    let table = table(&read(&text_of(distinct(hub.stats()))));
-    let page = std::fs::read_to_string(PAGE).unwrap();
-    let head = "| name | type | meaning |\n|---|---|---|\n";
-    let (before, rest) = page.split_once(head).expect("the page has the table");
-    let (old, after) = rest.split_once("\n\n").expect("a line is empty after the table");
-    if std::env::var_os("FANFARE_WRITE").is_some() {
-        std::fs::write(PAGE, format!("{before}{head}{table}\n{after}")).unwrap();
-    } else {
-        assert_eq!(format!("{old}\n"), table, "`FANFARE_WRITE=1 cargo test -p fanfare the_page_lists` writes it anew");
+    let families = read(&text_of(distinct(hub.stats())));
+    for (head, table) in [
+        ("| name | type | meaning |\n|---|---|---|\n", table(&families)),
+        ("| name | label | its values |\n|---|---|---|\n", labels(&families)),
+    ] {
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (before, rest) = page.split_once(head).expect("the page has the table");
+        let (old, after) = rest.split_once("\n\n").expect("a line is empty after the table");
+        if std::env::var_os("FANFARE_WRITE").is_some() {
+            std::fs::write(PAGE, format!("{before}{head}{table}\n{after}")).unwrap();
+        } else {
+            assert_eq!(format!("{old}\n"), table, "`FANFARE_WRITE=1 cargo test -p fanfare the_page_lists` writes it");
+        }
     }
     hub.close().await;
 }

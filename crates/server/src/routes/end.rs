@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(door.get("/channels/b").await.json().await["events"], 1);
         let again = door.request("POST", "/channels/a", &key, "x").await.json().await;
         assert_eq!((&again["id"], &again["duplicate"]), (&first["id"], &true.into()), "it was published before");
-        assert_eq!(door.hub.stats().refused_ended, 3);
+        assert_eq!(door.hub.stats().refused["ended"], 3);
     }
 
     #[tokio::test]

@@ -36,8 +36,11 @@ mod tests {
         assert_eq!(door.post("/channels/a", "free").await.status.as_u16(), 200);
         assert_eq!(producer().await, json!({"channel": "a", "fence": 1}));
         assert_eq!(code("/channels/a", "x").await, "fenced");
+        let detail = async |path| door.post(path, "x").await.problem().await["detail"].to_string();
+        assert!(detail("/channels/a").await.contains("`fence` is missing"));
         assert_eq!(door.post("/channels/a?fence=1", "x").await.status.as_u16(), 200);
         assert_eq!(producer().await["fence"], 2);
+        assert!(detail("/channels/a?fence=1").await.contains("another producer has taken"));
         for (path, body) in [
             ("/channels/a?fence=1", "x"),
             ("/publish", r#"{"channel": "a", "data": 1, "fence": 1}"#),
@@ -56,7 +59,7 @@ mod tests {
         assert_eq!(code("/channels/a?fence=1", "x").await, "fenced", "it is told who it is, not that it is late");
         assert_eq!(code("/channels/a?fence=2", "x").await, "ended");
         assert_eq!(door.post("/channels/a/reopen?fence=2", "").await.status.as_u16(), 200);
-        assert_eq!(door.hub.stats().refused_fenced, 8);
+        assert_eq!(door.hub.stats().refused["fenced"], 10);
     }
 
     #[tokio::test]

@@ -149,7 +149,7 @@ pub(crate) fn refused_append(error: AppendError) -> ApiError {
     let code = match error {
         AppendError::Conflict => Code::Conflict,
         AppendError::Ended => Code::Ended,
-        AppendError::Fenced => Code::Fenced,
+        AppendError::Fenced | AppendError::NoFence => Code::Fenced,
         // Of a batch only where it is atomic, and then the item that is meant is told instead.
         AppendError::UnknownFence | AppendError::Batch(_) => Code::Malformed,
         AppendError::DiskFull => Code::DiskFull,

@@ -19,6 +19,8 @@ pub(crate) struct Answer {
     uptime: f64,
     /// Requests refused since then, by the code of the problem; those that happened.
     requests_refused: BTreeMap<&'static str, u64>,
+    /// The same of items of batches that were answered item by item.
+    items_refused: BTreeMap<&'static str, u64>,
     /// What happened to connections since then.
     connections: BTreeMap<&'static str, u64>,
     #[serde(flatten)]
@@ -30,12 +32,15 @@ pub(crate) async fn stats(State(door): State<Door>, RawQuery(query): RawQuery) -
     Query::parse(query.as_deref(), &[])?;
     // Its size on disk is counted file by file.
     let hub = door.read(fanfare_hub::Hub::stats).await?;
-    let mut refused = door.figures().seen().refusals;
-    refused.retain(|_, count| *count > 0);
+    let mut seen = door.figures().seen();
+    for counts in [&mut seen.refusals, &mut seen.items] {
+        counts.retain(|_, count| *count > 0);
+    }
     Ok(Json(Answer {
         version: env!("CARGO_PKG_VERSION"),
         uptime: door.uptime().as_secs_f64(),
-        requests_refused: refused,
+        requests_refused: seen.refusals,
+        items_refused: seen.items,
         connections: door.counts().all().into_iter().collect(),
         hub,
     }))

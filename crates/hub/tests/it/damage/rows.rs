@@ -89,7 +89,7 @@ async fn nobody_is_let_in_who_was_kept_out_though_rows_are_lost() {
             ("old:ended", None, Some(AppendError::Ended)),
             ("ended", None, Some(AppendError::Ended)),
             ("reopened", None, None),
-            ("silent", None, Some(AppendError::Fenced)),
+            ("silent", None, Some(AppendError::NoFence)),
             ("silent", Some(1), None),
             ("old:fenced", Some(1), Some(AppendError::Fenced)),
             ("old:fenced", Some(2), None),
