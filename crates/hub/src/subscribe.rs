@@ -171,7 +171,7 @@ impl Hub {
         let heartbeat_ms = self.heartbeat_of(&follows).as_millis().try_into().unwrap_or(u32::MAX);
         let is_named = stream.is_some();
         let stream = stream.unwrap_or_else(|| StreamId(rand::random()));
-        let device = user.as_ref().zip(device).map(|(user, device)| device.mark(user));
+        let device = user.as_ref().zip(place.device.as_ref()).map(|(user, device)| device.mark(user));
         let style = Style { stream, form, hello, beat: heartbeat, heartbeat_ms, device };
         // "Now" is now, and not when somebody gets round to finding out where the stream begins.
         let head = self.0.history.window.head();
