@@ -222,7 +222,7 @@ impl Subscription {
         steering.is_news = false;
         let revision = steering.state.revision();
         let cursor = self.cursor(view);
-        self.told = if cursor.backfill.is_none() { cursor.position } else { Position::ORIGIN };
+        self.has_told(&cursor);
         Some(Notice::Subscription { revision, follows: &self.follows }.encode(Some(cursor)))
     }
 }

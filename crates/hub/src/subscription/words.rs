@@ -61,7 +61,12 @@ impl Subscription {
             let id = if at + 1 == gaps.len() { finally } else { meanwhile };
             words.extend_from_slice(&notice.encode(Some(id)));
         }
-        self.told = if finally.backfill.is_none() { finally.position } else { Position::ORIGIN };
+        self.has_told(&finally);
+    }
+
+    /// The client was sent this id. One of a backfill is not worth keeping: what comes after it is told as soon as it can be.
+    pub(super) fn has_told(&mut self, cursor: &Cursor) {
+        self.told = if cursor.backfill.is_none() { cursor.position } else { Position::ORIGIN };
     }
 
     /// A sign of life. In its plain form a comment, or, where the cursor has moved far since the client last heard of it, or
@@ -79,7 +84,7 @@ impl Subscription {
             HeartbeatStyle::Comment if moved || is_new_day => Notice::Cursor,
             HeartbeatStyle::Comment => return Bytes::from_static(b":\n\n"),
         };
-        self.told = cursor.position;
+        self.has_told(&cursor);
         notice.encode(Some(cursor))
     }
 
