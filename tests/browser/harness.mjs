@@ -197,6 +197,14 @@ export class Hub {
     return this.#ask('GET', '/stats');
   }
 
+  /**
+   * What is known of a channel.
+   * @param {string} name
+   */
+  async channel(name) {
+    return this.#ask('GET', `/channels/${encodeURIComponent(name)}`);
+  }
+
   /** The names of all channels. */
   async channels() {
     return (await this.#ask('GET', '/channels')).channels;
