@@ -160,6 +160,17 @@ impl ChannelRow {
         self.floor.max(self.moved).max(self.fenced).max(self.end.map_or(Position::ORIGIN, |(position, _)| position))
     }
 
+    /// What the rows of a channel in both tiers say together. What it is the one on disk knows: what was done to the channel is
+    /// there at once or not at all. Floors move in each tier by themselves.
+    pub(crate) fn together(durable: Option<Self>, memory: Option<Self>) -> Option<Self> {
+        match (durable, memory) {
+            (Some(durable), Some(Self { floor, moved, .. })) if floor > durable.floor => {
+                Some(Self { floor, moved, ..durable })
+            }
+            (durable, memory) => durable.or(memory),
+        }
+    }
+
     /// What is left of it when no store has it any more: its number, which is nobody else's, and its floor.
     pub(crate) fn forgotten(self) -> Self {
         Self { id: self.id, floor: self.floor, moved: self.moved, ..Self::default() }
@@ -198,5 +209,13 @@ mod tests {
         let mut bytes = ended.encode();
         bytes.pop();
         assert_eq!(ChannelRow::decode(&bytes), None);
+    }
+
+    #[test]
+    fn what_is_on_disk_says_what_a_channel_is_and_the_higher_floor_counts() {
+        let row = |floor, fence| ChannelRow { floor: Position::new(1, floor), fence, ..ChannelRow::default() };
+        assert_eq!(ChannelRow::together(Some(row(2, 7)), Some(row(2, 6))), Some(row(2, 7)));
+        assert_eq!(ChannelRow::together(Some(row(2, 7)), Some(row(3, 6))), Some(row(3, 7)));
+        assert_eq!(ChannelRow::together(None, Some(row(3, 6))), Some(row(3, 6)));
     }
 }

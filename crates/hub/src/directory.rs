@@ -222,14 +222,12 @@ impl Directory {
     fn read(&mut self, name: &ChannelName, rules: &Rules, tiers: &Tiers) -> Result<Channel, StoreError> {
         let (durable, row) = Tally::read(&*tiers.durable, &tiers.damage, name)?;
         let (memory, memory_row) = Tally::read(&*tiers.memory, &tiers.damage, name)?;
-        let row = match (row, memory_row) {
-            (Some(row), Some(other)) if other.floor > row.floor => ChannelRow { id: row.id, ..other },
-            (Some(row), _) | (None, Some(row)) => row,
-            (None, None) => {
-                let id = self.next_id;
-                self.next_id += 1;
-                ChannelRow { id, floor: self.unknown, moved: self.unknown, ..ChannelRow::default() }
-            }
+        let row = if let Some(row) = ChannelRow::together(row, memory_row) {
+            row
+        } else {
+            let id = self.next_id;
+            self.next_id += 1;
+            ChannelRow { id, floor: self.unknown, moved: self.unknown, ..ChannelRow::default() }
         };
         let mut held = [Held::default(); 2];
         if row.kind == Kind::Keys {

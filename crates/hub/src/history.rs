@@ -112,10 +112,10 @@ impl History {
     pub(crate) fn row(&self, name: &ChannelName) -> Result<Known, StoreError> {
         let durable = ChannelRow::read(&*self.tiers.durable, name)?;
         let memory = ChannelRow::read(&*self.tiers.memory, name)?;
-        let highest = [durable, memory].into_iter().flatten().max_by_key(|row| row.floor);
+        let row = ChannelRow::together(durable, memory);
         let floor = self.floors.unknown();
         let unknown = ChannelRow { floor, moved: floor, ..ChannelRow::default() };
-        Ok(Known { row: highest.unwrap_or(unknown), ids: [durable.map(|row| row.id), memory.map(|row| row.id)] })
+        Ok(Known { row: row.unwrap_or(unknown), ids: [durable.map(|row| row.id), memory.map(|row| row.id)] })
     }
 
     /// The same for those who go on without it: where the row is damaged, the channel is as if nobody knew it.

@@ -1,5 +1,5 @@
 //! Events in the whole engine, against a naive reference: random publishes, cuts, stalls, retention, restarts and crashes,
-//! stores that fail and come back, channels that appear, all classes of durability.
+//! stores that fail and come back, channels that appear, end and are opened again, all classes of durability.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,11 +10,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::pieces::{Pieces, Plan, random_window};
 use super::run_seeds;
-use crate::append_error::AppendError;
 use crate::audience::EVERYONE;
 use crate::channel::ChannelName;
 use crate::clock::Clock;
-use crate::event::Event;
 use crate::limits::DISK_RESERVE_BYTES;
 use crate::pattern::Pattern;
 use crate::position::Position;
@@ -23,21 +21,25 @@ use crate::shard::Shard;
 use crate::shard::change::Order;
 use crate::store::faulty::FaultyStore;
 use crate::stream_id::StreamId;
-use crate::writer::Group;
 
 mod client;
 mod connecting;
 mod drafts;
+mod ends;
+mod publishing;
 mod reference;
 mod steering;
 mod trouble;
 
 use client::Client;
-use reference::{Except, Reference};
-use trouble::{Doubt, Failed};
+use reference::Reference;
+use trouble::Failed;
 
 const CHANNELS: [&str; 15] =
     ["a", "b", "m1", "m2", "t1", "r:1", "r:2", "r:3", "r:4", "o1", "x:1", "x:2", "f1", "f2", "tf"];
+
+/// Those that end most often, and some clients follow nothing else.
+const ENDING: [&str; 6] = ["a", "m1", "t1", "r:1", "x:1", "f1"];
 
 /// Users of some of the clients, and those that some events are not for.
 const USERS: [&str; 2] = ["ada", "bob"];
@@ -79,6 +81,8 @@ struct World {
     reference: Reference,
     /// Whether its disk runs full now and then.
     is_small: bool,
+    /// Whether its channels end now and then.
+    has_ends: bool,
     /// What shards are yet to be told, in order.
     orders: Vec<(usize, Order)>,
     /// Counts streams' ids.
@@ -107,6 +111,7 @@ impl World {
             clients,
             reference: Reference::default(),
             is_small: seed % 2 == 1,
+            has_ends: !seed.is_multiple_of(3),
             orders: Vec::new(),
             ids: 1_000,
             trace: Vec::new(),
@@ -119,6 +124,7 @@ impl World {
             self.reopen();
         }
         match self.rng.random_range(0..100) {
+            0..7 if self.has_ends => self.do_deed(),
             0..26 => self.publish(),
             26..30 => self.change_one(),
             30..40 => self.hub.pass(&mut self.rng),
@@ -157,55 +163,6 @@ impl World {
         self.hub.gather_jobs();
         self.hub.shards.iter().for_each(Shard::assert_bounds);
         assert!(self.hub.writer.window.size().0 <= self.hub.plan.window_bytes, "the window is bounded");
-    }
-
-    fn publish(&mut self) {
-        let groups = self.rng.random_range(1..4);
-        let mut batch = Vec::new();
-        let mut sent = Vec::new();
-        for _ in 0..groups {
-            let mut drafts = Vec::new();
-            for _ in 0..self.rng.random_range(1..6) {
-                let number = self.reference.next_number();
-                let mut event = Event::text(number.to_string());
-                if self.rng.random_bool(0.05) {
-                    event = event.ttl(Duration::from_secs(self.rng.random_range(1..100)));
-                }
-                let draft = self.draft(event);
-                let except = Except { user: draft.except_user.clone(), stream: draft.except_stream };
-                let (channels, ttl, at_ms) = (draft.channels.clone(), draft.event.ttl, self.hub.clock.unix_ms());
-                sent.push(Doubt { number, channels, except, ttl, at_ms });
-                drafts.push(draft);
-            }
-            batch.push(Group { drafts, atomic: self.rng.random_bool(0.2) });
-        }
-        let atomic: Vec<bool> = batch.iter().map(|group| group.atomic).collect();
-        let was_failed = self.hub.writer.is_failed();
-        let outcomes = self.hub.writer.append(batch);
-        for (outcome, atomic) in outcomes.iter().zip(atomic) {
-            let refused = outcome.iter().filter(|result| result.is_err()).count();
-            assert!(!atomic || refused == 0 || refused == outcome.len(), "a part of an atomic batch was refused");
-        }
-        let mut doubts = Vec::new();
-        for (sent, outcome) in sent.into_iter().zip(outcomes.into_iter().flatten()) {
-            match outcome {
-                Ok(placed) if sent.channels.is_empty() => assert_eq!(placed.found, Some(Vec::new())),
-                Ok(placed) => {
-                    assert!(placed.found.is_none_or(|found| found == sent.channels), "every channel takes everything");
-                    self.reference.add(sent, placed.position, placed.durability);
-                }
-                Err(AppendError::OutcomeUnknown) if !was_failed && sent.channels.is_empty() => {}
-                Err(AppendError::OutcomeUnknown) if !was_failed => doubts.push(sent),
-                Err(AppendError::Reopening) if was_failed => {}
-                // Whoever sees it after all finds nothing in the reference.
-                Err(AppendError::DiskFull) if self.is_small => {}
-                Err(error) => panic!("a working store takes everything: {error}"),
-            }
-        }
-        if !doubts.is_empty() {
-            self.trace.push(format!("{} in doubt", doubts.len()));
-            self.failed = Some(Failed { doubts, fate: self.hub.disk.fate().expect("the store has failed") });
-        }
     }
 
     /// Does one of the reads, any of them.
@@ -273,6 +230,8 @@ impl World {
         self.orders.clear();
         self.half_back = false;
         self.find_out(false);
+        self.reference.ends.restarted(&self.hub.history);
+        self.reference.ends.check(&self.hub.history);
     }
 
     /// Lets everything come to rest: all connected, all read, all carried.
@@ -281,9 +240,11 @@ impl World {
         while self.hub.writer.is_failed() {
             self.reopen();
         }
-        for _ in 0..100_000 {
+        // Who was told before this that all has ended comes once more: what is for everyone goes on.
+        let last = self.reference.last();
+        for _ in 0..10_000 {
             for which in 0..self.clients.len() {
-                if !self.clients[which].connection.is_open() {
+                if !self.clients[which].connection.is_open() && !self.clients[which].is_done(last) {
                     self.connect(which);
                 }
             }
@@ -298,7 +259,8 @@ impl World {
                 self.carry(which, usize::MAX);
             }
             let is_read = self.hub.has_read_all();
-            if was_idle && !carried && is_read && self.clients.iter().all(|client| client.connection.is_open()) {
+            let is_there = |client: &Client| client.connection.is_open() || client.is_done(last);
+            if was_idle && !carried && is_read && self.clients.iter().all(is_there) {
                 return;
             }
         }
@@ -306,11 +268,22 @@ impl World {
     }
 
     fn check(&mut self) {
-        self.check_due();
+        self.reference.ends.check(&self.hub.history);
         for client in &self.clients {
             client.check(&self.reference, self.hub.clock.unix_ms());
         }
+        self.check_due();
+        self.reference.ends.check(&self.hub.history);
         self.reference.check_kept(&self.hub.history, self.hub.clock.unix_ms());
+    }
+}
+
+impl Drop for World {
+    /// Who looks for a fault sees what led to it.
+    fn drop(&mut self) {
+        if std::env::var_os("FANFARE_TRACE").is_some() {
+            eprintln!("{}", self.trace.join("\n"));
+        }
     }
 }
 
@@ -321,11 +294,8 @@ fn run(seed: u64, steps: usize) -> Vec<String> {
         world.step();
     }
     world.settle();
-    if std::env::var_os("FANFARE_TRACE").is_some() {
-        eprintln!("{}", world.trace.join("\n"));
-    }
     world.check();
-    std::mem::take(&mut world.trace)
+    world.trace.clone()
 }
 
 #[test]
@@ -340,6 +310,9 @@ fn runs_meet_trouble_of_every_kind() {
     let found_nothing = traces.iter().filter(|line| *line == "reopened with 0").count();
     let found = met("reopened with") - found_nothing;
     assert!(met("in doubt") > 10 && met("not reopened") > 10 && found > 3 && found_nothing > 5, "{found}");
+    let refused = ["the channel has ended", "another producer", "an unknown fence"].map(met);
+    let ended = met("\"ended\"");
+    assert!(ended > 10 && refused.iter().all(|count| *count > 10), "{ended} {refused:?}");
     assert!(met("in order: true") > 3 && met("in order: false") > 0 && met("crash") > 3 && met("new disk") > 0);
 }
 
@@ -349,13 +322,5 @@ fn the_same_seed_gives_the_same_run() {
         let (first, second) = (run(seed, 400), run(seed, 400));
         assert!(!first.is_empty());
         assert_eq!(first, second, "seed {seed}");
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.trace.join("\n"));
-        }
     }
 }

@@ -185,9 +185,17 @@ impl Pieces {
         self.shards[read.shard].answer(read.key, read.answer, now);
     }
 
-    /// The shards do all that they can, and gather nothing that is to leave until `flushed`. Then all is read that they want.
+    /// All is read that shards want. Then they do all that they can, and gather nothing that is to leave until `flushed`.
     /// Whether there was nothing to be read.
     pub(super) fn work_off(&mut self, flushed: Duration) -> bool {
+        self.gather_jobs();
+        let jobs = std::mem::take(&mut self.jobs);
+        let was_idle = jobs.is_empty();
+        for job in jobs {
+            if let Some(read) = self.run(job) {
+                self.answer(read);
+            }
+        }
         let now = self.now();
         for shard in &mut self.shards {
             shard.set_time(self.clock.unix_ms());
@@ -196,14 +204,6 @@ impl Pieces {
                 shard.turn(now);
             }
             shard.flush(flushed);
-        }
-        self.gather_jobs();
-        let jobs = std::mem::take(&mut self.jobs);
-        let was_idle = jobs.is_empty();
-        for job in jobs {
-            if let Some(read) = self.run(job) {
-                self.answer(read);
-            }
         }
         was_idle
     }

@@ -45,11 +45,13 @@ impl Writer {
     pub(super) fn consent(&mut self, draft: &Draft) -> Result<Consent, StoreError> {
         let mut durability = Durability::Transient;
         let mut has_fence = draft.deed == Deed::Fence;
+        let mut is_on_disk = false;
         let mut done = None;
         for name in &draft.channels {
             let channel = self.directory.channel(name, &self.rules, &self.tiers)?;
             durability = durability.max(channel.rule.durability);
             has_fence |= channel.row.fence > 0;
+            is_on_disk |= channel.tally(Tier::Durable).has_row;
             if let Err(refusal) = answer(&channel.row, draft) {
                 return Ok(Consent::Refused(refusal));
             }
@@ -63,8 +65,9 @@ impl Writer {
             return Ok(Consent::Refused(AppendError::UnknownFence));
         }
         if draft.deed != Deed::None {
-            // Where nothing else is kept, what a channel is must be all the same, as long as the hub runs.
-            durability = durability.max(Durability::Memory);
+            // Where nothing else is kept, what a channel is must be all the same, as long as the hub runs. Where its row is on
+            // disk, since it shared an event with a durable one, what changed the row must be there with it or not at all.
+            durability = durability.max(if is_on_disk { Durability::Durable } else { Durability::Memory });
         }
         Ok(match done {
             Some(position) => Consent::Done(Placed { position, durability, duplicate: true, fence: 0, found: None }),
@@ -158,5 +161,53 @@ impl Writer {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::channel_row::EndReason;
+    use crate::clock::ManualClock;
+    use crate::event::Event;
+    use crate::limits::CURSOR_AGE_MAX;
+    use crate::pattern::Pattern;
+    use crate::rule::{Rule, Rules};
+    use crate::space::Space;
+    use crate::store::faulty::{Fate, Fault, FaultyStore};
+    use crate::writer::{Group, WriterParts};
+
+    #[test]
+    fn a_memory_channel_whose_row_is_on_disk_ends_there_or_not_at_all() {
+        for fate in [Fate::Kept, Fate::Dropped] {
+            let store = Arc::new(FaultyStore::default());
+            let memory = Rule::new(Pattern::new("m").unwrap()).durability(Durability::Memory);
+            let mut writer = Writer::open(WriterParts {
+                space: Arc::new(Space::open(store.clone(), None, None).unwrap()),
+                store: store.clone(),
+                rules: Arc::new(Rules::new(vec![memory])),
+                clock: Arc::new(ManualClock::at(1_000_000)),
+                random: Box::new(|| 7),
+                window_bytes: 10_000,
+                channels_max: 3,
+                cursor_age_max: CURSOR_AGE_MAX,
+            })
+            .unwrap();
+            let name = |text| ChannelName::new(text).unwrap();
+            let append = |writer: &mut Writer, draft| {
+                writer.append(vec![Group { drafts: vec![draft], atomic: false }]).remove(0)
+            };
+            let shared = Draft::new(vec![name("m"), name("d")], Event::text("x"), Publisher::Anyone).unwrap();
+            assert!(append(&mut writer, shared)[0].is_ok());
+            store.fail(Fault { fate, failed_reopenings: 0, closed_meanwhile: false });
+            let end = Draft::ending(&name("m"), EndReason::Done, None, Publisher::Anyone).unwrap();
+            assert_eq!(append(&mut writer, end), [Err(AppendError::OutcomeUnknown)]);
+            let found = writer.reopen().unwrap();
+            let later = Draft::new(vec![name("m")], Event::text("y"), Publisher::Anyone).unwrap();
+            let is_ended = append(&mut writer, later)[0] == Err(AppendError::Ended);
+            assert_eq!((found, is_ended), if fate == Fate::Kept { (1, true) } else { (0, false) }, "{fate:?}");
+        }
     }
 }

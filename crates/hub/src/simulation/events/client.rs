@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::ends::{can_end, check_words, number_of};
 use super::steering::{Kept, Span, Steered};
-use super::{CHANNELS, Reference, USERS, name};
-use crate::audience::EVERYONE;
+use super::{CHANNELS, ENDING, Reference, USERS, name};
+use crate::audience::{EVERYONE, is_everyone};
 use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
@@ -65,6 +66,10 @@ pub(super) struct Client {
     progress: (Position, u32, Position),
     /// A new log has begun; the next thing heard must be the gap.
     log_is_new: bool,
+    /// Whether it follows few channels and no patterns.
+    pub(super) is_plain: bool,
+    /// Where it had come to when it was told that all that it follows has ended.
+    done_at: Option<Position>,
 }
 
 impl Client {
@@ -80,8 +85,10 @@ impl Client {
         let mixed = rng.random_bool(0.2);
         let pick = |rng: &mut StdRng| if mixed { since(rng) } else { common };
         let mut channels = Vec::new();
-        for channel in CHANNELS {
-            if rng.random_bool(0.3) {
+        let is_plain = rng.random_bool(0.4);
+        let names = if is_plain { &ENDING[..] } else { &CHANNELS };
+        for channel in names {
+            if rng.random_bool(if is_plain { 0.2 } else { 0.3 }) {
                 channels.push((name(channel), pick(rng)));
             }
         }
@@ -90,7 +97,7 @@ impl Client {
         }
         let mut patterns = Vec::new();
         for pattern in ["r:*", "m*", "x:*", "*"] {
-            if rng.random_bool(if pattern == "*" { 0.1 } else { 0.25 }) {
+            if !is_plain && rng.random_bool(if pattern == "*" { 0.1 } else { 0.25 }) {
                 patterns.push((Pattern::new(pattern).unwrap(), pick(rng)));
             }
         }
@@ -115,15 +122,23 @@ impl Client {
             told_now: HashSet::new(),
             progress: Default::default(),
             log_is_new: false,
+            is_plain,
+            done_at: None,
         }
     }
 
     pub(super) fn connect(&mut self, slot: u64) -> (Subscription, Outlet, LastEventId) {
+        self.done_at = None;
         self.told_now.clear();
         self.told_before = self.told.len();
         self.received_before = self.received.len();
         self.progress = Default::default();
         self.connection.ask(self.follows.clone(), (self.id, Form::Raw), &self.last_id, slot)
+    }
+
+    /// Whether it was told that all that it follows has ended, when it had come to a position or beyond.
+    pub(super) fn is_done(&self, at: Position) -> bool {
+        self.done_at.is_some_and(|done_at| done_at >= at)
     }
 
     /// What the hub keeps at the moment at which this stream is opened.
@@ -142,7 +157,7 @@ impl Client {
 
     pub(super) fn log_is_new(&mut self) {
         self.log_is_new = !self.last_id.is_empty();
-        self.began = None;
+        (self.began, self.done_at) = (None, None);
         self.received.clear();
         self.told.clear();
         self.told_before = 0;
@@ -192,9 +207,12 @@ impl Client {
             "fanfare.gap" => self.hear_gap(&event.data, cursor),
             "fanfare.bye" => {
                 assert!(!event.data.contains("store_failed"), "a stream ended though its store comes back");
+                if event.data.contains("\"ended\"") {
+                    self.hear_ended(cursor.position, reference);
+                }
             }
             "fanfare.cursor" | "fanfare.ping" => {}
-            _ => self.hear_event(&event.data, cursor, reference),
+            _ => self.hear_event(event, cursor, reference),
         }
         self.last_id.clone_from(&event.id);
     }
@@ -234,14 +252,33 @@ impl Client {
         self.told.push(told);
     }
 
-    fn hear_event(&mut self, data: &str, cursor: Cursor, reference: &Reference) {
+    /// All that it follows has ended, where it has come to: also what was opened again and had ended before.
+    fn hear_ended(&mut self, at: Position, reference: &Reference) {
+        let channels = self.followed();
+        assert!(!channels.is_empty(), "what it follows can't end: {self:#?}");
+        for channel in channels.into_iter().filter(|channel| !is_everyone(channel)) {
+            let ends = &reference.ends;
+            assert!(ends.may_have_ended(channel, at), "{channel:?} is open at {at:?}: {ends:?} {self:#?}");
+        }
+        self.done_at = Some(at);
+    }
+
+    /// The channels that it follows, as far as it was heard; none where it can't end.
+    fn followed(&self) -> Vec<&ChannelName> {
+        let channels: Option<Vec<_>> = self.steered.current().map(|span| span.item.channel.as_ref()).collect();
+        channels.filter(|channels| can_end(channels.iter().copied())).unwrap_or_default()
+    }
+
+    fn hear_event(&mut self, event: &fanfare_wire::Event, cursor: Cursor, reference: &Reference) {
         assert!(!self.log_is_new, "an event came before the gap of an unknown cursor");
-        let number: usize = data.parse().unwrap();
+        let number = number_of(Some(&event.event), &event.data);
         assert!(reference.is_out(number), "event {number} came though it was refused, or nobody knows of it yet");
+        let heard = event;
         let Some(event) = reference.event(number) else {
             // Of the log before; it was on its way.
             return;
         };
+        check_words(event.deed, &event.channels, heard);
         // What has no id of its own comes with the last one, which may be a fill's.
         let fill = cursor.fill.filter(|_| event.position.is_some());
         let is_followed = event.channels.iter().any(|c| self.steered.includes(c));
@@ -299,7 +336,14 @@ impl Client {
 
     /// At rest: everything that was due has come or was told.
     pub(super) fn check(&self, reference: &Reference, now_ms: u64) {
-        let (began, began_floors) = self.began.as_ref().expect("everyone was greeted");
+        let (began, began_floors) = self.began.as_ref().unwrap_or_else(|| panic!("not greeted: {self:#?}"));
+        let followed = self.followed();
+        let ends = &reference.ends;
+        assert_eq!(
+            self.done_at.is_some(),
+            reference.is_over(&followed),
+            "has all of it ended? {followed:?} {ends:?} {self:#?}"
+        );
         for span in &self.steered.spans {
             self.check_span(span, reference, now_ms);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rand::RngExt;
 
-use super::{CHANNELS, USERS, World, name};
+use super::{USERS, World};
 use crate::draft::{Draft, Publisher};
 use crate::event::Event;
 use crate::pattern::Pattern;
@@ -30,7 +30,7 @@ impl World {
             draft.map(|draft| Draft { pattern: Some(pattern), ..draft })
         } else {
             let count = if self.rng.random_bool(0.2) { self.rng.random_range(2..4) } else { 1 };
-            let channels = (0..count).map(|_| name(CHANNELS[self.rng.random_range(0..CHANNELS.len())])).collect();
+            let channels = (0..count).map(|_| self.open_channel()).collect();
             Draft::new(channels, event, Publisher::Anyone)
         }
         .unwrap();
@@ -40,6 +40,6 @@ impl World {
         if self.rng.random_bool(0.1) {
             draft = draft.except_stream(StreamId(self.rng.random_range(0..6)));
         }
-        draft
+        self.fenced(draft)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::channel::ChannelName;
 use crate::directory::index_key;
+use crate::ending::Deed;
 use crate::history::{History, Source};
 use crate::position::Position;
 use crate::rule::Durability;
@@ -12,6 +13,7 @@ use crate::stream_id::StreamId;
 use crate::tier::Tier;
 use crate::user::UserName;
 
+use super::ends::Ends;
 use super::trouble::Doubt;
 
 /// Whom an event is not for.
@@ -30,6 +32,8 @@ pub(super) struct Published {
     pub(super) position: Option<Position>,
     pub(super) durability: Durability,
     pub(super) expires_ms: Option<u64>,
+    /// What it did.
+    pub(super) deed: Deed,
     /// Taken by a restart.
     pub(super) lost: bool,
 }
@@ -44,6 +48,8 @@ pub(super) struct Reference {
     forgotten: usize,
     /// Whether the hub ever crashed since the log is new: then `restart` gaps may be told to be safe.
     pub(super) crashed: bool,
+    /// Which channels have ended, and who may publish.
+    pub(super) ends: Ends,
 }
 
 impl Reference {
@@ -53,13 +59,17 @@ impl Reference {
     }
 
     pub(super) fn add(&mut self, published: Doubt, position: Option<Position>, durability: Durability) {
-        let Doubt { number, channels, except, ttl, at_ms } = published;
-        let last = self.events.iter().flatten().filter_map(|event| event.position).max().unwrap_or_default();
-        assert!(position.is_none_or(|position| position > last), "a position was given twice or out of order");
+        let Doubt { number, channels, except, ttl, at_ms, deed } = published;
+        assert!(position.is_none_or(|position| position > self.last()), "a position was given twice or out of order");
         self.events.resize_with(number + 1, || None);
         let expires_ms = ttl.map(|ttl| at_ms + ttl.as_millis() as u64);
-        let event = Published { channels, except, position, durability, expires_ms, lost: false };
+        let event = Published { channels, except, position, durability, expires_ms, deed, lost: false };
         *self.events.last_mut().unwrap() = Some(event);
+    }
+
+    /// The last position that was given.
+    pub(super) fn last(&self) -> Position {
+        self.events.iter().flatten().filter_map(|event| event.position).max().unwrap_or_default()
     }
 
     /// Whether an event was published since the log is new, or before that. Otherwise it was refused, or its outcome is
@@ -108,6 +118,7 @@ impl Reference {
         self.events.iter_mut().for_each(|event| *event = None);
         self.forgotten = self.next;
         self.crashed = false;
+        self.ends = Ends::default();
     }
 
     /// The floor of a channel as stored; where it was forgotten meanwhile, what it must have been. It is forgotten only when

@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::oneshot;
 
-use super::{CHANNELS, World, name};
+use super::{CHANNELS, ENDING, World, name};
 use crate::audience::everyone;
 use crate::change::{Change, Followed};
 use crate::channel::ChannelName;
@@ -252,7 +252,7 @@ impl Steered {
 }
 
 /// Some change.
-fn random_change(rng: &mut StdRng) -> Change {
+fn random_change(is_plain: bool, rng: &mut StdRng) -> Change {
     let since = |rng: &mut StdRng| match rng.random_range(0..6) {
         0 | 1 => Since::Start,
         2 => Since::Last(rng.random_range(0..6)),
@@ -260,10 +260,11 @@ fn random_change(rng: &mut StdRng) -> Change {
         _ => Since::Now,
     };
     let pick = |rng: &mut StdRng, chance: f64| {
-        let channels = CHANNELS.into_iter().filter(|_| rng.random_bool(chance)).collect::<Vec<_>>();
+        let channels = CHANNELS.into_iter().filter(|name| !is_plain || ENDING.contains(name));
+        let channels = channels.filter(|_| rng.random_bool(chance)).collect::<Vec<_>>();
         let channels = channels.into_iter().map(|channel| (name(channel), since(rng))).collect();
-        let patterns =
-            ["r:*", "m*", "x:*", "*"].into_iter().filter(|_| rng.random_bool(chance / 2.0)).collect::<Vec<_>>();
+        let patterns = ["r:*", "m*", "x:*", "*"].into_iter().filter(|_| !is_plain);
+        let patterns = patterns.filter(|_| rng.random_bool(chance / 2.0)).collect::<Vec<_>>();
         let patterns = patterns.into_iter().map(|pattern| (Pattern::new(pattern).unwrap(), since(rng))).collect();
         Follows::new(channels, patterns)
     };
@@ -275,7 +276,7 @@ impl World {
     /// A client wants to follow something else.
     pub(super) fn change_one(&mut self) {
         let which = self.rng.random_range(0..self.clients.len());
-        let change = random_change(&mut self.rng);
+        let change = random_change(self.clients[which].is_plain, &mut self.rng);
         if self.rng.random_bool(0.3) {
             self.calm();
         }

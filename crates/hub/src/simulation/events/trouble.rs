@@ -4,12 +4,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::ends::number_of;
 use super::reference::Except;
 use super::{World, rules};
 use crate::channel::ChannelName;
 use crate::clock::Clock;
 use crate::directory::position_of_key;
+use crate::draft::Draft;
 use crate::due::Due;
+use crate::ending::Deed;
 use crate::position::Position;
 use crate::record::Record;
 use crate::rule::Durability;
@@ -25,6 +28,22 @@ pub(super) struct Doubt {
     pub(super) except: Except,
     pub(super) ttl: Option<Duration>,
     pub(super) at_ms: u64,
+    pub(super) deed: Deed,
+}
+
+impl Doubt {
+    pub(super) fn new(number: usize, draft: Draft, at_ms: u64) -> Self {
+        let Draft { channels, except_user, except_stream, event, deed, .. } = draft;
+        let except = Except { user: except_user, stream: except_stream };
+        Self { number, channels, except, ttl: event.ttl, at_ms, deed }
+    }
+
+    /// How it was to be kept. Of what is done to a channel it matters, beside the rule, whether the channel has shared an event
+    /// with a durable one: then it is on disk.
+    fn durability(&self, found: Option<Durability>) -> Durability {
+        let of_channels = self.channels.iter().map(|channel| rules().of(channel).durability).max().unwrap();
+        if self.deed == Deed::None { of_channels } else { of_channels.max(found.unwrap_or(Durability::Memory)) }
+    }
 }
 
 /// What a failed commit was to bring, and what becomes of it.
@@ -55,16 +74,31 @@ impl World {
     pub(super) fn find_out(&mut self, same_process: bool) {
         let Some(Failed { doubts, fate }) = self.failed.take() else { return };
         let mut there = self.there();
-        let durability = |doubt: &Doubt| doubt.channels.iter().map(|c| rules().of(c).durability).max().unwrap();
-        // Where nothing was to be on disk, nothing can be found, and all of it is dropped.
-        let is_kept = fate == Fate::Kept && doubts.iter().any(|doubt| durability(doubt) == Durability::Durable);
-        for doubt in doubts {
-            let (durability, found) = (durability(&doubt), there.remove(&doubt.number));
+        let durability = |doubt: &Doubt| doubt.durability(there.get(&doubt.number).map(|(_, durability)| *durability));
+        let doubts: Vec<_> = doubts.into_iter().map(|doubt| (durability(&doubt), doubt)).collect();
+        // Where nothing was to be on disk, nothing can be found, and all of it is dropped. Fences are in no log.
+        let is_on_disk =
+            |(durability, doubt): &(Durability, Doubt)| *durability == Durability::Durable && doubt.deed != Deed::Fence;
+        let is_kept = fate == Fate::Kept && doubts.iter().any(is_on_disk);
+        let (head, _) = self.hub.writer.window.head();
+        for (durability, doubt) in doubts {
+            let found = there.remove(&doubt.number);
+            if doubt.deed == Deed::Fence {
+                match (durability, fate) {
+                    (Durability::Durable, Fate::Kept) => self.reference.ends.take(doubt.deed, &doubt.channels, head),
+                    (Durability::Durable, Fate::Dropped | Fate::DroppedWithUnsynced) => {}
+                    _ => self.reference.ends.fence_found(&doubt.channels[0], &self.hub.history),
+                }
+                continue;
+            }
             let survives = is_kept && (same_process || durability == Durability::Durable);
             let expected = (survives && durability != Durability::Transient).then_some(durability);
             assert_eq!(found.map(|(_, durability)| durability), expected, "what was found of {doubt:?}");
             if survives {
                 let position = found.map(|(position, _)| position);
+                if let Some(position) = position {
+                    self.reference.ends.take(doubt.deed, &doubt.channels, position);
+                }
                 self.reference.add(doubt, position, durability);
             }
         }
@@ -93,7 +127,7 @@ impl World {
                 let (key, value) = pair.unwrap();
                 let position = position_of_key(&key).unwrap();
                 let record = Record::decode(&value, position).unwrap();
-                let number = std::str::from_utf8(&record.data).unwrap().parse().unwrap();
+                let number = number_of(record.name.as_deref(), std::str::from_utf8(&record.data).unwrap());
                 assert!(there.insert(number, (position, tier.durability())).is_none(), "event {number} is there twice");
             }
         }
