@@ -94,13 +94,7 @@ impl Writer {
                 *tier.of_pair(&mut self.swept_ms) = at_ms;
             }
             match due {
-                // A value that is too old for its channel goes once.
-                Some((_, Due::Event(position))) if commit.keys.gone.contains(&position) => {}
-                Some((_, Due::Event(position))) => {
-                    if let Some(record) = self.retention.expire(position, tier, commit.batch(tier), &tiers)? {
-                        self.forget_value(&record, position, tier, commit)?;
-                    }
-                }
+                Some((_, Due::Event(position))) => self.expire(position, tier, commit)?,
                 Some((_, Due::Idempotency(of))) => {
                     // The key may have been used again since, and then counts for longer.
                     let published = readable(tiers.store(tier).get(Table::Idempotency, &of), &of, &tiers)?;

@@ -41,6 +41,7 @@ mod closing;
 mod commit;
 pub(crate) mod damaged;
 mod deeds;
+mod expiring;
 mod found;
 mod judging;
 mod keyed;
@@ -413,7 +414,7 @@ impl Writer {
         if let Some(position) = position.filter(|_| is_message) {
             record.key = Some(self.epochs.cursor(position, None).to_text());
         }
-        if record.is_deleted {
+        if record.is_deleted || self.is_aside(&record, deed)? {
             // Once nobody can come back from before it, nobody needs to know.
             record.expires_ms = Some(now_ms.saturating_add(self.horizon.kept_for().as_millis() as u64));
         }

@@ -184,6 +184,12 @@ impl Writer {
         Ok(Ok(()))
     }
 
+    /// Whether a record is no value, but something that is said of a channel of values: retention would keep it for ever.
+    pub(super) fn is_aside(&mut self, record: &Record, deed: Deed) -> Result<bool, StoreError> {
+        let Some(name) = record.channels.first().filter(|_| deed != Deed::None) else { return Ok(false) };
+        Ok(self.directory.channel(name, &self.rules, &self.tiers)?.row.kind == Kind::Keys)
+    }
+
     /// Decides what a channel holds, before its first event is kept.
     pub(super) fn decide_kind(&mut self, record: &Record, deed: Deed, commit: &mut Commit) -> Result<(), StoreError> {
         if deed != Deed::None {

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use super::{Rig, name, pairs, value};
+use crate::channel_row::EndReason;
 use crate::draft::{Draft, Publisher};
 use crate::event::Event;
+use crate::keys::Held;
+use crate::limits::DISK_RESERVE_BYTES;
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::rule::{Durability, HistoryLimits, Rule, WhenFull};
@@ -194,4 +197,69 @@ fn an_atomic_group_of_small_values_that_fit_is_taken() {
         outcome.last(),
         outcome.iter().position(|o| *o == Err(AppendError::TooManyKeys))
     );
+}
+
+#[test]
+fn a_value_whose_time_runs_out_is_deleted_and_the_deletion_forgotten_some_day() {
+    for channel in ["c", "memory"] {
+        let mut rig = Rig::new();
+        rig.put(channel, value("a", "old")).unwrap();
+        rig.put(channel, value("a", "short").ttl(Duration::from_secs(1))).unwrap();
+        rig.put(channel, value("b", "1")).unwrap();
+        rig.clock.advance(Duration::from_secs(2));
+        sweep(&mut rig);
+        assert_eq!(rig.values(channel), pairs(&[("b", "1"), ("a", "-")]), "{channel}");
+        assert_eq!(rig.held(channel).values, 1);
+        for _ in 0..40 {
+            rig.clock.advance(Duration::from_hours(24));
+            sweep(&mut rig);
+        }
+        assert_eq!(rig.values(channel), pairs(&[("b", "1")]), "{channel}");
+    }
+}
+
+#[test]
+fn a_value_whose_time_runs_out_goes_without_a_word_where_its_channel_has_ended() {
+    let mut rig = Rig::new();
+    rig.put("c", value("a", "short").ttl(Duration::from_secs(1))).unwrap();
+    let end = Draft::ending(&name("c"), EndReason::Done, None, Publisher::Hub).unwrap();
+    rig.writer.append(vec![Group { drafts: vec![end], atomic: false }]);
+    rig.clock.advance(Duration::from_secs(2));
+    sweep(&mut rig);
+    assert_eq!(rig.held("c"), Held::default());
+    assert!(!rig.writer.is_failed());
+}
+
+#[test]
+fn a_value_whose_time_runs_out_without_room_for_its_deletion_waits() {
+    let mut rig = Rig::new();
+    rig.put("c", value("a", "short").ttl(Duration::from_secs(1))).unwrap();
+    rig.clock.advance(Duration::from_secs(2));
+    let space = rig.writer.space.clone();
+    rig.store.limit_room(Some(DISK_RESERVE_BYTES * 3 / 4));
+    space.look();
+    sweep(&mut rig);
+    assert_eq!(rig.held("c").values, 1);
+    rig.store.limit_room(None);
+    space.look();
+    rig.clock.advance(Duration::from_secs(11));
+    sweep(&mut rig);
+    assert_eq!(rig.values("c"), pairs(&[("a", "-")]));
+}
+
+#[test]
+fn ends_and_reopenings_of_a_state_channel_leave_the_log_some_day() {
+    let mut rig = Rig::new();
+    rig.put("small", value("a", "1")).unwrap();
+    for _ in 0..50 {
+        let end = Draft::ending(&name("small"), EndReason::Done, None, Publisher::Hub).unwrap();
+        let open = Draft::reopening(&name("small"), Publisher::Hub).unwrap();
+        rig.writer.append(vec![Group { drafts: vec![end, open], atomic: false }]);
+    }
+    assert_eq!(rig.bodies().len(), 101);
+    for _ in 0..40 {
+        rig.clock.advance(Duration::from_hours(24));
+        sweep(&mut rig);
+    }
+    assert_eq!(rig.bodies().len(), 1);
 }
