@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response, Uri, header};
 use hyper_util::rt::TokioIo;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -24,6 +24,11 @@ use crate::tls::{HTTP1, certificates};
 
 /// What may stand in a query as it is (RFC 3986, "unreserved").
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A text as a part of a path or a query.
+pub(crate) fn encode(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, UNRESERVED)
+}
 
 /// How a command says which server it means.
 #[derive(Args, Debug)]
@@ -155,8 +160,7 @@ impl Drop for Exchange {
 impl ServerUrl {
     /// A request to a path of this server, with these parameters.
     fn request(&self, method: &str, path: &str, query: &[(&str, &str)]) -> hyper::http::request::Builder {
-        let encode = |text| utf8_percent_encode(text, UNRESERVED);
-        let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", encode(*value))).collect();
+        let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
         let target = format!("{}{path}?{}", self.prefix, query.join("&"));
         let agent = concat!("fanfare/", env!("CARGO_PKG_VERSION"));
         Request::builder()

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::header;
 use tokio::io::AsyncReadExt;
 
-use crate::client::{Exchange, Remote};
+use crate::client::{Exchange, Remote, encode};
 
 /// Largest answer that is read: a receipt or a problem, and much room.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -21,14 +21,30 @@ Examples:
   fanfare publish news hello
   fanfare publish orders '{\"id\": 7}' --json --event created
   date | fanfare publish clock
+  fanfare publish prices 17.40 --key ACME
+  fanfare publish prices --key ACME --delete
+  fanfare publish --user ada 'Lunch?'
 
 The receipt goes to the standard output as JSON. Of data from the standard input one line end is taken off.")]
 pub(super) struct Arguments {
-    /// The channel
-    channel: String,
+    /// The channel; there is none with `--user`
+    #[arg(required_unless_present = "user")]
+    channel: Option<String>,
 
     /// The data; `-`, or nothing where the standard input is a pipe or a file, reads it from there
     data: Option<String>,
+
+    /// The user whose inbox it is for, instead of a channel
+    #[arg(long, value_name = "USER", conflicts_with = "key")]
+    user: Option<String>,
+
+    /// The key whose value it is, in a state channel
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Delete the key instead of publishing a value
+    #[arg(long, requires = "key", conflicts_with_all = ["data", "event", "json"])]
+    delete: bool,
 
     /// The event's name, for pages that listen for it
     #[arg(long, value_name = "NAME")]
@@ -47,17 +63,27 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { channel, data, event, json, idempotency_key, remote } = arguments;
+    let Arguments { mut channel, mut data, user, key, delete, event, json, idempotency_key, remote } = arguments;
+    if user.is_some() {
+        // What comes first is the data then.
+        anyhow::ensure!(data.is_none(), "with --user there is no channel: give the data alone");
+        data = channel.take();
+    }
     let url = remote.client()?;
     let data = match data {
+        _ if delete => Vec::new(),
         Some(data) if data != "-" => data.into_bytes(),
         None if std::io::stdin().is_terminal() => bail!("there is no data: give it, or `-` to type it"),
         _ => read_stdin().await?,
     };
-    let mut query = vec![("channel", channel.as_str())];
-    query.extend(event.as_deref().map(|name| ("event", name)));
-    let content_type = if json { "application/json" } else { "text/plain; charset=utf-8" };
-    let mut request = url.request("POST", "/channels", &query).header(header::CONTENT_TYPE, content_type);
+    let path = user.map_or_else(|| "/channels".to_owned(), |user| format!("/inbox/{}", encode(&user)));
+    let query = [("channel", &channel), ("key", &key), ("event", &event)];
+    let query: Vec<_> = query.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+    let mut request = url.request(if delete { "DELETE" } else { "POST" }, &path, &query);
+    if !delete {
+        let content_type = if json { "application/json" } else { "text/plain; charset=utf-8" };
+        request = request.header(header::CONTENT_TYPE, content_type);
+    }
     if let Some(key) = idempotency_key {
         request = request.header("idempotency-key", key);
     }

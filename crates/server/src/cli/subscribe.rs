@@ -11,11 +11,15 @@ use fanfare_hub::Since;
 use fanfare_wire::{Decoder, Event, Item};
 use http_body_util::{BodyExt, Full};
 use hyper::{StatusCode, header};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncWriteExt, Stdout};
 
 use super::publish::{detail_of, read_answer};
 use crate::client::{Client, Exchange, Remote};
+
+/// How names of the hub's own events begin.
+const OWN: &str = "fanfare.";
 
 /// How long to wait before coming back, until the server says otherwise.
 const RETRY: Duration = Duration::from_secs(3);
@@ -31,10 +35,25 @@ const SILENCE_MAX: Duration = Duration::from_mins(1);
 Examples:
   fanfare subscribe news
   fanfare subscribe orders returns --since last:10
-  fanfare subscribe --pattern 'chat:*' --json | jq .data")]
+  fanfare subscribe --pattern 'chat:*' --json | jq .data
+  fanfare subscribe --user ada --inbox --device shell --ack auto
+
+Each event's data goes to the standard output as a line. With --json it is one of JSON: channel, key (in state channels
+and inboxes), event, data, id, time. So are deletions of keys (event `fanfare.delete`), ends (`fanfare.end`) and gaps
+(`fanfare.gap`), which without it are told on the standard error.")]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    asked: Asked,
+
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// What the command line asks for.
+#[derive(Args, Debug)]
+struct Asked {
     /// The channels
-    #[arg(required_unless_present = "pattern")]
+    #[arg(required_unless_present_any = ["pattern", "inbox"])]
     channel: Vec<String>,
 
     /// A pattern of channels, in which `*` stands for any run of characters; may be repeated
@@ -45,12 +64,30 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = since)]
     since: Option<String>,
 
-    /// Print each event as one line of JSON: channel, event, data, id, time
+    /// Who listens: what is for all but this user doesn't come
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+
+    /// The messages of the user's inbox too, or alone
+    #[arg(long, requires = "user")]
+    inbox: bool,
+
+    /// Which of the user's devices this is
+    #[arg(long, value_name = "NAME", requires = "inbox")]
+    device: Option<String>,
+
+    /// What acknowledges messages: `auto`: coming back after a cut, those that came before it; `explicit`: nothing here
+    /// [default: explicit]
+    #[arg(long, value_parser = ["explicit", "auto"], requires = "device")]
+    ack: Option<String>,
+
+    /// Whether what is published to everyone comes too [default: yes]
+    #[arg(long, value_parser = ["yes", "no"])]
+    everyone: Option<String>,
+
+    /// Print each event as one line of JSON: channel, key, event, data, id, time
     #[arg(long)]
     json: bool,
-
-    #[command(flatten)]
-    remote: Remote,
 }
 
 fn since(text: &str) -> Result<String, String> {
@@ -58,9 +95,9 @@ fn since(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { channel, pattern, since, json, remote } = arguments;
+    let Arguments { asked, remote } = arguments;
     let mut listener = Listener {
-        asked: Asked { channel, pattern, since, json },
+        asked,
         url: remote.client()?,
         last_event_id: String::new(),
         retry: RETRY,
@@ -82,14 +119,6 @@ enum Cut {
     Done,
 }
 
-/// What the command line asks for.
-struct Asked {
-    channel: Vec<String>,
-    pattern: Vec<String>,
-    since: Option<String>,
-    json: bool,
-}
-
 /// What lasts from one connection to the next.
 struct Listener {
     asked: Asked,
@@ -104,6 +133,19 @@ struct Listener {
     /// After how much silence the other side counts as gone.
     silence_max: Duration,
     out: Stdout,
+}
+
+impl Asked {
+    fn query(&self) -> Vec<(&str, &str)> {
+        let Self { channel, pattern, since, user, inbox, device, ack, everyone, json } = self;
+        let mut query: Vec<(&str, &str)> = channel.iter().map(|name| ("channel", name.as_str())).collect();
+        query.extend(pattern.iter().map(|text| ("pattern", text.as_str())));
+        let given = [("since", since), ("user", user), ("device", device), ("ack", ack), ("everyone", everyone)];
+        query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
+        query.extend(inbox.then_some(("inbox", "1")));
+        query.extend([("as", if *json { "json" } else { "raw" }), ("errors", "status")]);
+        query
+    }
 }
 
 impl Listener {
@@ -149,11 +191,7 @@ impl Listener {
     }
 
     fn request(&self) -> anyhow::Result<hyper::Request<Full<Bytes>>> {
-        let Asked { channel, pattern, since, json } = &self.asked;
-        let mut query: Vec<(&str, &str)> = channel.iter().map(|name| ("channel", name.as_str())).collect();
-        query.extend(pattern.iter().map(|text| ("pattern", text.as_str())));
-        query.extend(since.iter().map(|since| ("since", since.as_str())));
-        query.extend([("as", if *json { "json" } else { "raw" }), ("errors", "status")]);
+        let query = self.asked.query();
         let mut request = self.url.request("GET", "/events", &query).header(header::ACCEPT, "text/event-stream");
         if !self.last_event_id.is_empty() {
             request = request.header("last-event-id", &self.last_event_id);
@@ -175,11 +213,13 @@ impl Listener {
             for item in &mut decoder {
                 match item? {
                     Item::Retry(retry) => self.retry = retry,
-                    Item::Event(event) if event.event.starts_with("fanfare.") => bye = self.hear(&event).or(bye),
                     Item::Event(event) => {
-                        if !self.print(&event.data).await {
+                        if let Some(line) = line_of(&event, self.asked.json)
+                            && !self.print(&line).await
+                        {
                             return Ok(Cut::Done);
                         }
+                        bye = self.hear(&event).or(bye);
                     }
                 }
             }
@@ -200,8 +240,10 @@ impl Listener {
                 eprintln!("listening to {}{}", self.url, if resumed { ", from where it was" } else { "" });
                 None
             }
-            "fanfare.gap" => {
-                eprintln!("gap: {}", event.data);
+            "fanfare.gap" | "fanfare.delete" | "fanfare.end" | "fanfare.reopen" => {
+                if !self.asked.json {
+                    eprintln!("{}: {}", event.event.trim_start_matches(OWN), event.data);
+                }
                 None
             }
             "fanfare.bye" => {
@@ -222,6 +264,34 @@ impl Listener {
         let line = format!("{data}\n");
         self.out.write_all(line.as_bytes()).await.is_ok() && self.out.flush().await.is_ok()
     }
+}
+
+/// What goes to the standard output of an event. Of the hub's own it is what tells of the channels, as JSON: without it
+/// nobody could keep values, or know that something is missing.
+fn line_of(event: &Event, json: bool) -> Option<String> {
+    match event.event.strip_prefix(OWN) {
+        None => Some(event.data.clone()),
+        // They have the envelope of events.
+        Some("end" | "reopen") if json => Some(event.data.clone()),
+        Some("delete" | "gap") if json => {
+            let told: Value = serde_json::from_str(&event.data).ok()?;
+            let (channel, key) = (told.get("channel").cloned(), told.get("key").cloned());
+            let data = if key.is_some() { Value::from("") } else { told };
+            let line = Line { channel: channel.unwrap_or_default(), key, event: &event.event, data };
+            serde_json::to_string(&line).ok()
+        }
+        Some(_) => None,
+    }
+}
+
+/// A deletion or a gap, in the envelope that events have. A deletion looks as in pages of history.
+#[derive(Serialize)]
+struct Line<'a> {
+    channel: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Value>,
+    event: &'a str,
+    data: Value,
 }
 
 fn retry_after(exchange: &Exchange) -> Option<Duration> {

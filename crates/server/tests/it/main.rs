@@ -11,6 +11,7 @@
 mod bad_input;
 mod bad_peers;
 mod bad_readers;
+mod command_line;
 mod crash;
 mod data;
 mod disk_failure;

@@ -1,6 +1,6 @@
 //! Starting and stopping the binary: what it says, what listeners are told, what the next start finds.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::harness::{Address, Hub, binary, folder};
 
@@ -56,34 +56,4 @@ fn a_folder_or_port_in_use_is_a_clear_error() {
         .unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && told.contains(&hub.addr().port().to_string()), "{told}");
-}
-
-#[test]
-fn the_command_line_publishes_and_subscribes_and_resumes() {
-    let folder = folder();
-    let hub = Hub::start(folder.path());
-    let url = format!("http://{}", hub.addr());
-    let publish = |data: &str| {
-        let output = Command::new(binary()).args(["publish", "news", data, "--url", &url]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
-    };
-    let first = publish("one");
-    assert_eq!(first["channel"], "news");
-    publish("two");
-    let mut subscriber = Command::new(binary())
-        .args(["subscribe", "news", "--since", "start", "--json", "--url", &url])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = std::io::BufRead::lines(std::io::BufReader::new(subscriber.stdout.take().unwrap()));
-    let heard: Vec<serde_json::Value> =
-        lines.take(2).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
-    subscriber.kill().unwrap();
-    subscriber.wait().unwrap();
-    assert_eq!((&heard[0]["data"], &heard[1]["data"]), (&"one".into(), &"two".into()));
-    let refused = Command::new(binary()).args(["publish", "@mine", "x", "--url", &url]).output().unwrap();
-    assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("hub's own"));
 }
