@@ -60,19 +60,19 @@ pub enum AckReason {
     /// A device came back from behind it.
     Cursor,
     /// The inbox was emptied.
-    Flush,
+    Emptied,
 }
 
 impl AckReason {
     /// All reasons.
-    pub const ALL: [Self; 3] = [Self::Asked, Self::Cursor, Self::Flush];
+    pub const ALL: [Self; 3] = [Self::Asked, Self::Cursor, Self::Emptied];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
             Self::Cursor => "cursor",
-            Self::Flush => "flush",
+            Self::Emptied => "emptied",
         }
     }
 }

@@ -311,7 +311,7 @@ pub struct Stats {
     /// Channels that ended since the start, by reason.
     pub ends: BTreeMap<&'static str, u64>,
     /// Messages of inboxes that were acknowledged since the start: because somebody said so (`asked`), because a device came back
-    /// from behind them (`cursor`), because the inbox was emptied (`flush`).
+    /// from behind them (`cursor`), because the inbox was emptied (`emptied`).
     pub acknowledged: BTreeMap<&'static str, u64>,
     /// How often the log did not take what a device acknowledged by coming back. Its stream was opened all the same.
     pub acknowledgements_failed: u64,

@@ -66,7 +66,7 @@ pub(crate) const API: &[Route] = &[
     route("/producer", &["POST"], || post(producer::producer).fallback(only_post)),
     route("/channels/{channel}/history", &["GET"], || get(history::history).fallback(only_get)),
     route("/inbox/{user}", &["GET", "POST", "DELETE"], || {
-        get(inbox::read).post(inbox::publish).delete(inbox::flush).fallback(inbox::only_these)
+        get(inbox::read).post(inbox::publish).delete(inbox::empty).fallback(inbox::only_these)
     }),
     route("/inbox/{user}/ack", &["POST"], || post(inbox::acknowledge).fallback(only_post)),
     route("/history", &["GET"], || get(history::history).fallback(only_get)),

@@ -30,7 +30,7 @@ pub(super) fn all() -> Vec<Operation> {
             body: vec![("text/plain", json!({"type": "string"})), (JSON, json!({}))],
             ..of("/inbox/{user}", "post", "publishToUser", "Publishes the body to a user.", options, "Receipt")
         },
-        of("/inbox/{user}", "delete", "flush", "Acknowledges all that waits.", vec![user()], "Acknowledged"),
+        of("/inbox/{user}", "delete", "emptyInbox", "Acknowledges all that waits.", vec![user()], "Acknowledged"),
         Operation {
             body: vec![(JSON, reference("Acknowledge"))],
             ..of("/inbox/{user}/ack", "post", "acknowledge", "Acknowledges messages.", vec![user()], "Acknowledged")

@@ -130,14 +130,14 @@ pub(crate) async fn acknowledge(
 }
 
 /// Acknowledges all messages.
-pub(crate) async fn flush(
+pub(crate) async fn empty(
     State(door): State<Door>,
     UserPath(user): UserPath,
     RawQuery(query): RawQuery,
     _: NoBody,
 ) -> Result<Json<Done>, ApiError> {
     Query::parse(query.as_deref(), &[])?;
-    done(&door, user, Acknowledge::All, AckReason::Flush).await
+    done(&door, user, Acknowledge::All, AckReason::Emptied).await
 }
 
 async fn done(door: &Door, user: UserName, what: Acknowledge, reason: AckReason) -> Result<Json<Done>, ApiError> {

@@ -54,7 +54,7 @@ async fn messages_are_there_though_the_table_of_keys_is_lost() {
         let waiting: Vec<&[u8]> = page.entries.iter().map(|entry| &entry.record.data[..]).collect();
         assert_eq!((waiting, page.unread), (vec![&b"one"[..], b"two"], 2), "without {what:?}");
         let all = hub.to_acknowledge(&ada(), &Acknowledge::All).unwrap();
-        assert_eq!(hub.acknowledge(all, AckReason::Flush).await.unwrap(), 2, "without {what:?}");
+        assert_eq!(hub.acknowledge(all, AckReason::Emptied).await.unwrap(), 2, "without {what:?}");
         hub.close().await;
     }
 }

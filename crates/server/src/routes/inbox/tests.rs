@@ -91,10 +91,10 @@ async fn an_inbox_is_read_in_pages_and_emptied_at_once() {
     let data: Vec<u64> = second["events"].as_array().unwrap().iter().map(|e| e["data"].as_u64().unwrap()).collect();
     assert_eq!((data, &second["next"]), ((600..1_000).collect(), &Value::Null));
     let commits = door.hub.stats().commits;
-    let flushed = door.request("DELETE", "/inbox/ada", &[], "").await.json().await;
-    assert_eq!(flushed, json!({"user": "ada", "acknowledged": 1_000, "unread": 0}));
+    let emptied = door.request("DELETE", "/inbox/ada", &[], "").await.json().await;
+    assert_eq!(emptied, json!({"user": "ada", "acknowledged": 1_000, "unread": 0}));
     let stats = door.hub.stats();
-    assert_eq!((stats.commits - commits, stats.acknowledged["flush"]), (1, 1_000));
+    assert_eq!((stats.commits - commits, stats.acknowledged["emptied"]), (1, 1_000));
     let again = door.request("DELETE", "/inbox/nobody", &[], "").await.json().await;
     assert_eq!(again, json!({"user": "nobody", "acknowledged": 0, "unread": 0}));
 }
