@@ -286,14 +286,16 @@ impl Catchup {
         let crashed = history.epochs.crashed();
         let is_due = crashed > row.floor.max(from)
             && history.rules.of(name).durability == Durability::Memory
-            && self.began_before(crashed);
+            && (self.began_before(crashed) || self.begins_after_an_id_before(name, crashed));
         is_due.then_some((crashed, GapReason::Restart))
     }
 
     /// The floor of a channel as far as it matters to this stream, and why it is there.
     fn floor(&self, history: &History, name: &ChannelName, row: ChannelRow) -> Option<(Position, GapReason)> {
-        // What was removed before the backfill began was never promised.
-        if self.backfill.as_ref().is_some_and(|backfill| row.moved <= backfill.upto) {
+        // What was removed before the backfill began was never promised, but to who says what it had before.
+        if self.backfill.as_ref().is_some_and(|backfill| row.moved <= backfill.upto)
+            && !self.begins_after_an_id_before(name, row.floor)
+        {
             return None;
         }
         let of_before = history.epochs.is_of_before(row.floor);

@@ -142,6 +142,12 @@ impl Follows {
         self.channels.binary_search_by(|(channel, _)| channel.cmp(name)).is_ok()
     }
 
+    /// From when on a channel is followed by its name.
+    pub(crate) fn since_of(&self, name: &ChannelName) -> Option<Since> {
+        let at = self.channels.binary_search_by(|(channel, _)| channel.cmp(name)).ok()?;
+        self.channels.get(at).map(|(_, since)| *since)
+    }
+
     /// The patterns.
     pub fn patterns(&self) -> &[(Pattern, Since)] {
         &self.patterns

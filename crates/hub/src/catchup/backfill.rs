@@ -154,6 +154,15 @@ impl Catchup {
         self.start(name) == Some(Position::ORIGIN)
     }
 
+    /// Whether a channel is filled in from an id on that is below a position. Who gives one has everything up to there, and
+    /// is told what is gone of the rest.
+    pub(super) fn begins_after_an_id_before(&self, name: &ChannelName, position: Position) -> bool {
+        let is_before = |since: Since| matches!(since, Since::After(id) if id.event() < position);
+        let of = self.of();
+        let by_name = of.since_of(name).is_some_and(is_before);
+        by_name || of.patterns().iter().any(|(pattern, since)| is_before(*since) && pattern.matches(name))
+    }
+
     /// Where the backfill of a channel begins, if there is one.
     fn start(&self, name: &ChannelName) -> Option<Position> {
         let backfill = self.backfill.as_ref()?;

@@ -3,9 +3,10 @@
 
 use std::net::SocketAddr;
 
+use fanfare_hub::HistoryLimits;
 use serde_json::{Value, json};
 
-use crate::harness::{Address, Heard, Hub, Listener, folder};
+use crate::harness::{Address, Heard, Hub, Listener, Served, folder, rule, rules};
 use crate::http::Connection;
 
 const ID: &str = "5f1d9a526f0b4f7e9c390d7c1d5a2b11";
@@ -126,4 +127,47 @@ fn what_was_added_is_added_again_from_the_last_id_after_the_hub_was_killed_in_a_
     hub.publish("room", "room1001");
     seen.extend(upto(&mut back, "room1001"));
     assert_eq!(seen, texts("room", 1..=1_001));
+}
+
+#[test]
+fn what_is_gone_of_a_channel_since_the_id_that_it_is_asked_from_is_told() {
+    let folder = folder();
+    let few = HistoryLimits { count_max: 16, ..HistoryLimits::default() };
+    let hub = Served::start(folder.path(), rules(vec![rule("short").history(few)]));
+    let id = hub.publish("short", "had");
+    publish(&hub, "short", 1..=100);
+    // Retention moves floors with a later commit.
+    hub.publish("elsewhere", "x");
+    hub.publish("elsewhere", "x");
+    let told = |listener: &mut Listener, before: &str| {
+        let gap = listener.named("fanfare.gap").json();
+        assert_eq!(
+            (&gap["channel"], &gap["reason"], &gap["from"]),
+            (&"short".into(), &"trimmed".into(), &id.as_str().into())
+        );
+        let mut rest = Vec::new();
+        while rest.last().is_none_or(|last| last != before) {
+            let heard = listener.any().unwrap();
+            assert_ne!(heard.event, "fanfare.gap", "once: {}", heard.data);
+            rest.push(heard.data);
+        }
+        assert!(rest.iter().any(|data| data == "short99"), "and then what is left: {rest:?}");
+    };
+    let channels = json!([{"channel": "short", "since": id}, {"channel": "elsewhere", "since": "last:1"}]);
+    told(&mut subscribe(hub.addr(), &json!({"channels": channels})), "short100");
+    let mut listener = hub.listen(&format!("channel=lobby&stream={ID}"));
+    listener.named("fanfare.hello");
+    let add = |since: &str| {
+        let body = json!({"remove": ["short"], "add": [{"channel": "short", "since": since}]}).to_string();
+        let headers = [("Content-Type", "application/json")];
+        assert_eq!(hub.request("PATCH", &format!("/streams/{ID}"), &headers, body.as_bytes()).status, 200);
+    };
+    add(&id);
+    told(&mut listener, "short100");
+    add("start");
+    assert_eq!(
+        upto(&mut listener, "short100").last().unwrap(),
+        "short100",
+        "whoever asks for what there is lacks nothing"
+    );
 }
