@@ -4,14 +4,19 @@
 //! Only what is committed is told here: a failed commit leaves nothing to take back.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::channel::ChannelName;
 use crate::position::Position;
 
-/// How many lineages there may be before the first look for those that nobody holds any more.
-const SWEPT_AT: usize = 1_024;
+/// In how many parts lineages are, each with a lock of its own: so many that the writer and whoever reads pages seldom meet
+/// at one.
+const PARTS: usize = 16;
+
+/// How many lineages a part may have before the first look for those that nobody holds any more.
+const SWEPT_AT: usize = 64;
 
 /// What came after the values of one key.
 #[derive(Debug, Default)]
@@ -47,43 +52,41 @@ pub(crate) struct Succession {
 }
 
 /// The lineages of all keys of which somebody holds a value.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Lineages {
-    inner: Mutex<Inner>,
+    /// Each key is in one of them, by a hash of its name.
+    parts: [Mutex<Part>; PARTS],
+    hasher: RandomState,
     /// Counts deletions.
     deletions: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct Part {
     /// By channel and key, with a character between them that neither has.
     all: HashMap<Box<str>, Weak<Lineage>>,
     /// When to look for those that nobody holds.
     sweep_at: usize,
+    /// Where names are put together, so that asking for a lineage that is there takes no memory.
+    name: String,
 }
 
-impl Default for Lineages {
+impl Default for Part {
     fn default() -> Self {
-        let inner = Inner { all: HashMap::new(), sweep_at: SWEPT_AT };
-        Self { inner: Mutex::new(inner), deletions: AtomicU64::new(0) }
+        Self { all: HashMap::new(), sweep_at: SWEPT_AT, name: String::new() }
     }
 }
 
 impl Lineages {
     /// The lineage of a key.
     pub(crate) fn of(&self, channel: &ChannelName, key: &str) -> Arc<Lineage> {
-        let name: Box<str> = format!("{channel}\0{key}").into();
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = inner.all.get(&name).and_then(Weak::upgrade) {
-            return known;
-        }
-        let lineage = Arc::new(Lineage::default());
-        inner.all.insert(name, Arc::downgrade(&lineage));
-        if inner.all.len() >= inner.sweep_at {
-            inner.all.retain(|_, lineage| lineage.strong_count() > 0);
-            inner.sweep_at = (2 * inner.all.len()).max(SWEPT_AT);
-        }
-        lineage
+        self.part(channel, key).lock().unwrap_or_else(PoisonError::into_inner).of(channel, key)
+    }
+
+    fn part(&self, channel: &ChannelName, key: &str) -> &Mutex<Part> {
+        let [first, ..] = &self.parts;
+        let number = self.hasher.hash_one((channel, key)) as usize % PARTS;
+        self.parts.get(number).unwrap_or(first)
     }
 
     /// Tells that these are committed.
@@ -101,6 +104,24 @@ impl Lineages {
     /// How many deletions there were. What was read before the last of them may be deleted, unless its lineage says so.
     pub(crate) fn deletions(&self) -> u64 {
         self.deletions.load(Ordering::Acquire)
+    }
+}
+
+impl Part {
+    fn of(&mut self, channel: &ChannelName, key: &str) -> Arc<Lineage> {
+        let Self { all, sweep_at, name } = self;
+        name.clear();
+        name.extend([channel.as_str(), "\0", key]);
+        if let Some(known) = all.get(name.as_str()).and_then(Weak::upgrade) {
+            return known;
+        }
+        let lineage = Arc::new(Lineage::default());
+        all.insert(name.as_str().into(), Arc::downgrade(&lineage));
+        if all.len() >= *sweep_at {
+            all.retain(|_, lineage| lineage.strong_count() > 0);
+            *sweep_at = (2 * all.len()).max(SWEPT_AT);
+        }
+        lineage
     }
 }
 
@@ -131,10 +152,11 @@ mod tests {
     fn what_nobody_holds_is_forgotten() {
         let lineages = Lineages::default();
         let held = lineages.of(&name("c"), "held");
-        for at in 0..10 * SWEPT_AT {
+        for at in 0..10 * PARTS * SWEPT_AT {
             lineages.of(&name("c"), &at.to_string());
         }
-        assert!(lineages.inner.lock().unwrap().all.len() <= 2 * SWEPT_AT);
+        let counts = lineages.parts.iter().map(|part| part.lock().unwrap().all.len()).collect::<Vec<_>>();
+        assert!(counts.iter().all(|count| (1..=2 * SWEPT_AT).contains(count)), "{counts:?}");
         assert!(Arc::ptr_eq(&held, &lineages.of(&name("c"), "held")));
     }
 }
