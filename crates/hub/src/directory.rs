@@ -4,6 +4,7 @@
 //! history don't come here; they read floors from the store, see [`ChannelRow`].
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,6 +155,44 @@ pub(crate) struct Stale {
 }
 
 impl Channel {
+    /// Reads what the stores say. A channel without a row gets the next id, and the floor of those whose row may be lost.
+    fn read(
+        name: &ChannelName,
+        rules: &Rules,
+        tiers: &Tiers,
+        (next_id, unknown): (&mut u64, Position),
+    ) -> Result<Self, StoreError> {
+        let (durable, row) = Tally::read(&*tiers.durable, &tiers.damage, name)?;
+        let (memory, memory_row) = Tally::read(&*tiers.memory, &tiers.damage, name)?;
+        let row = if let Some(row) = ChannelRow::together(row, memory_row) {
+            row
+        } else {
+            let id = *next_id;
+            *next_id += 1;
+            ChannelRow { id, floor: unknown, moved: unknown, ..ChannelRow::default() }
+        };
+        let mut held = [Held::default(); 2];
+        if row.kind == Kind::Keys {
+            for (tier, tally) in Tier::ALL.into_iter().zip([durable, memory]) {
+                if tally.has_row {
+                    *tier.of_pair(&mut held) = Held::read(tiers.store(tier), &tiers.damage, row.id)?;
+                }
+            }
+        }
+        Ok(Self {
+            row,
+            rule: rules.of(name),
+            tallies: [durable, memory],
+            clean: Position::ORIGIN,
+            trim_due: false,
+            held,
+            fronts: [[Position::ORIGIN; 2]; 2],
+            stale: Stale::default(),
+            heard: None,
+            silence_at: None,
+        })
+    }
+
     /// Whether no floor of it waits to be moved.
     pub(crate) fn is_settled(&self) -> bool {
         !self.trim_due && self.clean <= self.row.floor
@@ -179,9 +218,9 @@ impl Channel {
 #[derive(Debug)]
 pub(crate) struct Directory {
     /// Used lately. When it is full it becomes `old`, and what was old and unused is forgotten.
-    young: HashMap<ChannelName, Channel>,
+    young: HashMap<ChannelName, Box<Channel>>,
     /// Used some time ago.
-    old: HashMap<ChannelName, Channel>,
+    old: HashMap<ChannelName, Box<Channel>>,
     /// How many channels `young` may hold.
     young_max: usize,
     /// The id of the next new channel.
@@ -208,47 +247,13 @@ impl Directory {
         rules: &Rules,
         tiers: &Tiers,
     ) -> Result<&mut Channel, StoreError> {
-        if !self.young.contains_key(name) {
-            let channel = match self.old.remove(name) {
+        match self.young.entry(name.clone()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(match self.old.remove(name) {
                 Some(channel) => channel,
-                None => self.read(name, rules, tiers)?,
-            };
-            self.young.insert(name.clone(), channel);
+                None => Box::new(Channel::read(name, rules, tiers, (&mut self.next_id, self.unknown))?),
+            })),
         }
-        #[expect(clippy::expect_used, reason = "it was there or has just been inserted")]
-        Ok(self.young.get_mut(name).expect("the channel is young"))
-    }
-
-    fn read(&mut self, name: &ChannelName, rules: &Rules, tiers: &Tiers) -> Result<Channel, StoreError> {
-        let (durable, row) = Tally::read(&*tiers.durable, &tiers.damage, name)?;
-        let (memory, memory_row) = Tally::read(&*tiers.memory, &tiers.damage, name)?;
-        let row = if let Some(row) = ChannelRow::together(row, memory_row) {
-            row
-        } else {
-            let id = self.next_id;
-            self.next_id += 1;
-            ChannelRow { id, floor: self.unknown, moved: self.unknown, ..ChannelRow::default() }
-        };
-        let mut held = [Held::default(); 2];
-        if row.kind == Kind::Keys {
-            for (tier, tally) in Tier::ALL.into_iter().zip([durable, memory]) {
-                if tally.has_row {
-                    *tier.of_pair(&mut held) = Held::read(tiers.store(tier), &tiers.damage, row.id)?;
-                }
-            }
-        }
-        Ok(Channel {
-            row,
-            rule: rules.of(name),
-            tallies: [durable, memory],
-            clean: Position::ORIGIN,
-            trim_due: false,
-            held,
-            fronts: [[Position::ORIGIN; 2]; 2],
-            stale: Stale::default(),
-            heard: None,
-            silence_at: None,
-        })
     }
 
     /// The id of the next new channel.
@@ -258,7 +263,7 @@ impl Directory {
 
     /// The channels that are in memory.
     pub(crate) fn in_use(&mut self) -> impl Iterator<Item = (&ChannelName, &mut Channel)> {
-        self.young.iter_mut().chain(&mut self.old)
+        self.young.iter_mut().chain(&mut self.old).map(|(name, channel)| (name, &mut **channel))
     }
 
     /// Forgets channels that were not used for long, if there are too many. Only between two commits: what a commit in
