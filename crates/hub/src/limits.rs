@@ -125,6 +125,10 @@ pub const COMMIT_DRAFTS_MAX: usize = 4_096;
 /// Bytes in one group commit (8 MiB), for the same reason.
 pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// How long the end of the log may take to write tables that make the next start shorter. A second is plenty on a disk that
+/// is well.
+pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(2);
+
 /// Free bytes on the data folder's disk below which `durable` events are refused (256 MiB), unless the hub is told
 /// otherwise: what flushes and compactions of a store of many GB may need at once.
 pub const DISK_RESERVE_BYTES: u64 = 256 * 1024 * 1024;

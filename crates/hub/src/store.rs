@@ -303,6 +303,17 @@ pub trait Store: Send + Sync + 'static {
     /// When the store failed.
     fn reclaim(&self) -> Result<(), StoreError>;
 
+    /// Has what only the journal keeps written to tables, so that the next opening has less to read. Before each step
+    /// `go_on` is asked.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed. Nothing that was committed is lost.
+    fn flush(&self, go_on: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        let _ = go_on;
+        Ok(())
+    }
+
     /// Bytes on disk.
     ///
     /// # Errors

@@ -428,6 +428,10 @@ impl Store for FjallStore {
         Table::ALL.into_iter().try_for_each(|table| self.rewrite(table, &|| true).map(drop))
     }
 
+    fn flush(&self, go_on: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        self.flush_all(go_on)
+    }
+
     fn table_bytes(&self, table: Table) -> Option<u64> {
         self.opened().ok().map(|open| open.table(table).disk_space())
     }

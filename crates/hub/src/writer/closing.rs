@@ -4,6 +4,7 @@ use super::Writer;
 use crate::channel::ChannelName;
 use crate::directory::{ChannelRow, position_of_key};
 use crate::due::Due;
+use crate::limits::CLOSE_FLUSH_MAX;
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
 use crate::writer::{Commit, State};
 
@@ -42,7 +43,19 @@ impl Writer {
         self.tiers.durable.commit(batch, Persist::Now)?;
         self.epochs.close(&*self.tiers.durable)?;
         self.mark_head();
+        self.flush();
         Ok(())
+    }
+
+    /// Has the next opening read less of journals. That only saves time, so the end doesn't depend on it.
+    fn flush(&self) {
+        if self.space.is_scarce() {
+            return;
+        }
+        let until = self.clock.elapsed() + CLOSE_FLUSH_MAX;
+        if let Err(error) = self.tiers.durable.flush(&|| self.clock.elapsed() < until) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the next start will read more of the journal");
+        }
     }
 }
 

@@ -124,7 +124,8 @@ pub(crate) fn mend(folder: &Path) -> io::Result<Vec<Lost>> {
 /// The bytes of a journal, without the zeros that a new one is filled with.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
-    let mut bytes = Vec::new();
+    // At once, as growing would copy all of it again and again. What isn't written to takes no memory.
+    let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
     let mut chunk = vec![0; 256 * 1024];
     let mut zeros = 0;
     loop {

@@ -27,7 +27,7 @@ pub(super) fn usual() -> Leveled {
 impl FjallStore {
     /// Writes a table anew at once, which keeps all other compactions of it out until it is done. Returns whether it did.
     pub(super) fn rewrite(&self, table: Table, go_on: &dyn Fn() -> bool) -> Result<bool, StoreError> {
-        if !self.flush(table, go_on)? {
+        if !self.flush_table(table, go_on)? {
             return Ok(false);
         }
         let _stepping = self.stepping.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +53,7 @@ impl FjallStore {
     }
 
     /// Has what a table has in memory written to files. Returns whether it came to its end.
-    fn flush(&self, table: Table, go_on: &dyn Fn() -> bool) -> Result<bool, StoreError> {
+    pub(super) fn flush_table(&self, table: Table, go_on: &dyn Fn() -> bool) -> Result<bool, StoreError> {
         // Where somebody else has done so just now, its files are waited for, too.
         self.opened()?.table(table).rotate_memtable().map_err(failed)?;
         loop {
@@ -69,6 +69,18 @@ impl FjallStore {
             }
             std::thread::park_timeout(LOOK_EVERY);
         }
+    }
+
+    /// The same for all tables, side by side, if journals could go then: the engine keeps them until each table has written
+    /// what is in them.
+    pub(super) fn flush_all(&self, go_on: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        if self.opened()?.db.journal_count() < 2 {
+            return Ok(());
+        }
+        for table in Table::ALL {
+            self.opened()?.table(table).rotate_memtable().map_err(failed)?;
+        }
+        Table::ALL.into_iter().try_for_each(|table| self.flush_table(table, go_on).map(drop))
     }
 
     /// What is open, unless somebody wants it to be left alone.

@@ -150,3 +150,38 @@ proptest! {
         pair.check();
     }
 }
+
+#[test]
+fn what_is_flushed_needs_no_journal_but_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "jnl")).count()
+    };
+    let store = FjallStore::open(folder.path()).unwrap();
+    // Of noise, as the engine presses what it can.
+    let mut state = 5_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 32) as u32
+    });
+    let value = bytes::Bytes::from(noise.take(MIB as usize / 4).flat_map(u32::to_be_bytes).collect::<Vec<u8>>());
+    let mut count = 0_u64;
+    // The engine begins the next journal after 64 MB. It keeps this one, too, as the table `meta` has little to write.
+    while journals() < 2 {
+        let mut batch = Batch::default();
+        batch.put(Table::Log, count.to_be_bytes().to_vec(), value.clone());
+        store.commit(batch, Persist::Later).unwrap();
+        count += 1;
+    }
+    store.flush(&|| true).unwrap();
+    drop(store);
+    assert_eq!(journals(), 1);
+    let store = FjallStore::open(folder.path()).unwrap();
+    let found = store.scan(Table::Log, ALL, Order::Ascending).map(Result::unwrap);
+    assert!(
+        found
+            .map(|(key, found)| (key, found == value))
+            .eq((0..count).map(|key| (key.to_be_bytes().to_vec().into(), true)))
+    );
+}
