@@ -198,7 +198,8 @@ fn measure(peer: Peer, subject: &Subject, version: String, sizes: &Sizes, load: 
     };
     let fan_out = |(streams, _): (usize, u64)| {
         say("fan-out", streams);
-        let options = FanOutOptions { streams, rate: sizes.rate, duration_s: sizes.pace_s, load: load.clone() };
+        let options =
+            FanOutOptions { streams, rate: sizes.rate, duration_s: sizes.pace_s, flush: None, load: load.clone() };
         Tried::new(streams, fan_out::run(subject, &options))
     };
     let [few, _] = sizes.streams;

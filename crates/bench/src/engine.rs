@@ -1,5 +1,6 @@
 //! The engine, without sockets: how fast its parts are against what the machine could do at best.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +54,8 @@ pub struct Options {
     pub parts: Vec<Part>,
     /// How much is done.
     pub effort: Effort,
+    /// Among how many the keys of events are, where appending them is held against the same without keys, too.
+    pub keyed: Option<NonZeroUsize>,
     /// Where data folders are made, and removed again.
     pub folder: PathBuf,
 }
@@ -60,6 +63,7 @@ pub struct Options {
 /// What all measurements share.
 struct Bench {
     effort: Effort,
+    keyed: Option<NonZeroUsize>,
     /// Holds all data folders; removed at the end.
     folder: TempDir,
     runtime: Runtime,
@@ -90,6 +94,7 @@ impl Bench {
         std::fs::create_dir_all(&options.folder)?;
         Ok(Self {
             effort: options.effort,
+            keyed: options.keyed,
             folder: tempfile::Builder::new().prefix("fanfare-bench-").tempdir_in(&options.folder)?,
             runtime: tokio::runtime::Builder::new_multi_thread().build()?,
             payloads: Arc::default(),
@@ -134,8 +139,7 @@ fn subscribe(hub: &Hub, follows: Follows) -> Result<Stream, MeasureError> {
 }
 
 /// Lets a witness read a stream to its last event. Gives how many events it saw.
-async fn witness(mut stream: Stream, publishers: usize) -> Result<u64, MeasureError> {
-    let mut witness = Witness::new(publishers);
+async fn witness(mut stream: Stream, mut witness: Witness) -> Result<u64, MeasureError> {
     while !witness.has_ended() {
         let Some(bytes) = stream.next().await else {
             return Err(MeasureError::Lost(format!("the stream ended after {} events", witness.events())));

@@ -1,5 +1,6 @@
 //! The command: measures, then prints what was measured.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -86,6 +87,9 @@ struct EngineArgs {
     /// Measures this part alone; may be given several times.
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
+    /// Also holds appending events whose keys are among so many against appending the same without keys.
+    #[arg(long, value_name = "N")]
+    keyed: Option<NonZeroUsize>,
     /// Also writes the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -151,7 +155,7 @@ fn main() -> anyhow::Result<ExitCode> {
 fn measure_engine(args: EngineArgs) -> anyhow::Result<ExitCode> {
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
     let parts = if args.only.is_empty() { Part::ALL.to_vec() } else { args.only };
-    let table = engine::measure(&Options { parts, effort, folder: args.folder })?;
+    let table = engine::measure(&Options { parts, effort, keyed: args.keyed, folder: args.folder })?;
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&table)?;
         std::fs::write(path, json + "\n").with_context(|| format!("{} could not be written", path.display()))?;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::dialect::{Dialect, Sse};
+use crate::error::MeasureError;
 
 /// A server under test.
 #[derive(Clone, Debug)]
@@ -140,6 +141,20 @@ impl Subject {
             dialect: || Box::new(Sse::default()),
             promises: Promises { delivery: true, resume: true, many_channels: true, channels: true },
         }
+    }
+
+    /// The same server with these settings.
+    ///
+    /// # Errors
+    ///
+    /// When it runs already.
+    pub fn configured(mut self, settings: String) -> Result<Self, MeasureError> {
+        let Start::Process(process) = &mut self.start else {
+            return Err(MeasureError::Unsupported("settings, as it runs already"));
+        };
+        process.files.push(("fanfare.toml".to_owned(), settings));
+        process.arguments.extend(["--config", "{data}/fanfare.toml"].map(str::to_owned));
+        Ok(self)
     }
 
     /// The bare loop (see [`bare`](crate::bare)), with this program, which is `fanfare-bench` itself.

@@ -97,7 +97,7 @@ fn a_quick_burst_loses_nothing() {
 
 #[test]
 fn a_quick_fan_out_times_every_delivery() {
-    let options = FanOutOptions { streams: 20, rate: 50.0, duration_s: 1, load: load() };
+    let options = FanOutOptions { streams: 20, rate: 50.0, duration_s: 1, flush: None, load: load() };
     let figures = fan_out::run(&bare(), &options).unwrap();
     assert_exact(figures.delivery, 20);
     assert_eq!(figures.latency.count, figures.delivery.delivered);
@@ -140,7 +140,7 @@ fn other_scenarios_lose_nothing_or_say_what_they_miss() {
     let idle = idle::run(&bare(), &IdleOptions { streams: 50, hold_s: 0, load: load() }).unwrap();
     assert!(idle.cut == 0 && idle.opening.count == 50, "{idle:?}");
 
-    let fan_out = FanOutOptions { streams: 1, rate: 1.0, duration_s: 1, load: load() };
+    let fan_out = FanOutOptions { streams: 1, rate: 1.0, duration_s: 1, flush: None, load: load() };
     let args = patterns::PatternsOptions { channels: 1, fan_out };
     assert!(matches!(patterns::run(&bare(), &args), Err(MeasureError::Unsupported(_))));
     let args = channels::ChannelsOptions { channels: 1, named: 1, rate: 1.0, batch: 1, duration_s: 1, load: load() };

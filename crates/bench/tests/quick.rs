@@ -2,6 +2,7 @@
 
 #![expect(clippy::panic, reason = "a panic is how a test fails")]
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use fanfare_bench::retention::{self, RetentionOptions};
@@ -18,12 +19,20 @@ fn assert_worked(row: &Row) {
 #[test]
 fn a_quick_run_does_all_the_work_and_loses_nothing() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let table = engine::measure(&Options { parts: Part::ALL.to_vec(), effort: Effort::Quick, folder }).unwrap();
+    let options = Options { parts: Part::ALL.to_vec(), effort: Effort::Quick, keyed: NonZeroUsize::new(10), folder };
+    let table = engine::measure(&options).unwrap();
     let subjects: Vec<&str> = table.rows.iter().map(|row| row.subject.as_str()).collect();
     let of = |what: &str| subjects.iter().filter(|subject| subject.starts_with(what)).count();
     let counts = ["encode", "decode", "append durable", "append memory", "catch-up"].map(of);
-    assert_eq!(counts, [1, 1, 3, 3, 3], "{subjects:?}");
-    table.rows.iter().for_each(assert_worked);
+    assert_eq!(counts, [1, 1, 6, 6, 3], "{subjects:?}");
+    let (keyed, plain): (Vec<&Row>, Vec<&Row>) = table.rows.iter().partition(|row| row.subject.contains("10 keys"));
+    plain.into_iter().for_each(assert_worked);
+    assert_eq!(keyed.len(), 6, "{subjects:?}");
+    for row in keyed {
+        // The run itself fails unless the last value of each key is there, and nothing else.
+        assert_eq!(row.delivered, 10 * row.rounds as u64, "{row:?}");
+        assert!(row.published > row.delivered, "{row:?}");
+    }
 
     let markdown = table.to_markdown();
     assert_eq!(markdown.lines().count(), table.rows.len() + 2, "{markdown}");

@@ -109,7 +109,7 @@ pub fn run(who: &Who) -> Tutorial {
 fn paced(peer: Peer, installed: &Installed, sizes: &Sizes, load: &LoadOptions) -> Row {
     eprintln!("{}: one event a second, {} connections", peer.name(), sizes.connections);
     let streams = sizes.connections;
-    let options = FanOutOptions { streams, rate: 1.0, duration_s: sizes.pace_s, load: load.clone() };
+    let options = FanOutOptions { streams, rate: 1.0, duration_s: sizes.pace_s, flush: None, load: load.clone() };
     Row {
         name: peer.name().to_owned(),
         transport: peer.transport().to_owned(),

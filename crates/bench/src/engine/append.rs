@@ -1,15 +1,18 @@
 //! Append: publishers that each wait for their acknowledgement before they publish again. `durable` is held against
-//! bare groups of the same bytes with one `fdatasync` each, `memory` against bare round trips to another thread.
+//! bare groups of the same bytes with one `fdatasync` each, `memory` against bare round trips to another thread; events with
+//! keys against the same events without.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_hub::event::JSON;
 use fanfare_hub::limits::QUEUE_DRAFTS_MAX;
-use fanfare_hub::{Durability, Event, Hub, Pattern, PublishError, Rule};
+use fanfare_hub::{Durability, Event, Hub, Pattern, PublishError, Rule, WhenFull};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -18,6 +21,7 @@ use crate::error::MeasureError;
 use crate::payload::Payloads;
 use crate::round::{Latency, Rounds, Sample, Stopwatch};
 use crate::table::{Row, thousands};
+use crate::witness::Witness;
 
 /// Data of one event, in bytes.
 const DATA_BYTES: usize = 256;
@@ -38,6 +42,8 @@ struct Shape {
     publishers: usize,
     /// How many events each of them publishes.
     events_each: usize,
+    /// Among how many the keys of its events are, if they have keys. Each key is of one channel.
+    keys: Option<NonZeroUsize>,
     channels: Arc<Vec<String>>,
     payloads: Arc<Payloads>,
 }
@@ -49,8 +55,10 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>, MeasureError> {
     for durability in [Durability::Durable, Durability::Memory] {
         for (publishers, durable, memory) in bench.quick_or_full(QUICK, FULL) {
             let events_each = if durability == Durability::Durable { durable } else { memory };
-            let (channels, payloads) = (channels.clone(), bench.payloads.clone());
-            rows.push(Shape { durability, publishers, events_each, channels, payloads }.measure(bench)?);
+            for keys in std::iter::once(None).chain(bench.keyed.map(Some)) {
+                let (channels, payloads) = (channels.clone(), bench.payloads.clone());
+                rows.push(Shape { durability, publishers, events_each, keys, channels, payloads }.measure(bench)?);
+            }
         }
     }
     Ok(rows)
@@ -66,20 +74,23 @@ impl Shape {
                 delivered += found;
                 Ok(sample)
             },
-            |subject| match self.durability {
-                Durability::Durable => self.synced_groups(bench, subject),
-                Durability::Memory | Durability::Transient => self.round_trips(bench),
+            |subject| match (self.keys, self.durability) {
+                (Some(_), _) => Ok(Self { keys: None, ..self.clone() }.publish(bench)?.0),
+                (None, Durability::Durable) => self.synced_groups(bench, subject),
+                (None, Durability::Memory | Durability::Transient) => self.round_trips(bench),
             },
         )?;
         let who = match self.publishers {
             1 => "1 publisher".to_owned(),
             many => format!("{} publishers", thousands(many as f64)),
         };
-        let limit = match self.durability {
-            Durability::Durable => "same groups, each with fdatasync",
-            Durability::Memory | Durability::Transient => "round trips to a thread",
+        let limit = match (self.keys, self.durability) {
+            (Some(_), _) => "the same without keys",
+            (None, Durability::Durable) => "same groups, each with fdatasync",
+            (None, Durability::Memory | Durability::Transient) => "round trips to a thread",
         };
-        Ok(Row::new(format!("append {}, {who}", self.durability.as_str()), limit, &rounds, delivered))
+        let keys = self.keys.map(|keys| format!(", {} keys", thousands(keys.get() as f64))).unwrap_or_default();
+        Ok(Row::new(format!("append {}{keys}, {who}", self.durability.as_str()), limit, &rounds, delivered))
     }
 
     fn events(&self) -> u64 {
@@ -98,7 +109,11 @@ impl Shape {
     /// Publishes to a new hub, then reads everything back; gives how many events were found.
     fn publish(&self, bench: &Bench) -> Result<(Sample, u64), MeasureError> {
         let folder = bench.data_folder()?;
-        let hub = open(folder.path(), vec![Rule::new(Pattern::new("*")?).durability(self.durability)])?;
+        let rule = Rule::new(Pattern::new("*")?).durability(self.durability);
+        let hub = match self.keys {
+            Some(keys) => open(folder.path(), vec![rule.keys(keys.get() as u64, WhenFull::default())])?,
+            None => open(folder.path(), vec![rule])?,
+        };
         bench.runtime.block_on(async {
             let mut publishers = JoinSet::new();
             let watch = Stopwatch::start();
@@ -113,7 +128,17 @@ impl Shape {
                 return Err(MeasureError::Lost(format!("{published} of {} events were counted", self.events())));
             }
             publish_end(&hub, "orders:end").await?;
-            let found = witness(subscribe(&hub, everything("*")?)?, self.publishers).await?;
+            let stream = subscribe(&hub, everything("*")?)?;
+            let found = match self.values() {
+                None => witness(stream, Witness::new(self.publishers)).await?,
+                Some(values) => {
+                    let found = witness(stream, Witness::of_values(self.publishers)).await?;
+                    if found != values {
+                        return Err(MeasureError::Lost(format!("{found} of {values} values are there")));
+                    }
+                    found
+                }
+            };
             hub.close().await;
             let commits = stats.commits.max(1);
             let group = (published + commits / 2) / commits;
@@ -121,12 +146,27 @@ impl Shape {
         })
     }
 
+    /// The key of a publisher's event, if events have keys.
+    fn key(&self, from: usize, number: usize) -> Option<usize> {
+        self.keys.map(|keys| (number * self.publishers + from) % keys)
+    }
+
+    /// How many values all events leave, if they have keys.
+    fn values(&self) -> Option<u64> {
+        self.keys?;
+        let of = |from| (0..self.events_each).filter_map(move |number| self.key(from, number));
+        Some((0..self.publishers).flat_map(of).collect::<HashSet<_>>().len() as u64)
+    }
+
     /// One publisher. Gives how long it waited for each acknowledgement.
     async fn publish_one_by_one(self, hub: Hub, from: usize) -> Result<Vec<Duration>, PublishError> {
         let mut waits = Vec::with_capacity(self.events_each);
-        let channels = self.channels.iter().cycle().skip(from % self.channels.len());
-        for (number, channel) in (0..self.events_each).zip(channels) {
+        for number in 0..self.events_each {
             let event = Event::text(self.data(from, number)).typed(JSON);
+            let key = self.key(from, number);
+            let at = key.unwrap_or(from + number) % self.channels.len();
+            let Some(channel) = self.channels.get(at) else { break };
+            let event = if let Some(key) = key { event.keyed(key.to_string()) } else { event };
             let watch = Stopwatch::start();
             hub.publish(channel, event).await?;
             waits.push(watch.elapsed());

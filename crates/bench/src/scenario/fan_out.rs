@@ -1,6 +1,7 @@
 //! Fan-out: events at a steady pace, each to all streams. How long after it was due does an event arrive, and what does
 //! a delivery cost?
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct FanOutOptions {
     /// Seconds for which events are published.
     #[arg(long, default_value_t = 20)]
     pub duration_s: u64,
+    /// Has the server gather what streams get for so many milliseconds, by a rule for the channels.
+    #[arg(long, value_name = "MS")]
+    pub flush: Option<u64>,
     /// What all scenarios share.
     #[command(flatten)]
     pub load: LoadOptions,
@@ -37,6 +41,9 @@ pub struct FanOutFigures {
     pub delivery: Delivery,
     /// Events that were to be published in a second.
     pub rate: f64,
+    /// For how long the server gathered what streams got, if it did, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flush_us: Option<u64>,
     /// From the instant at which an event was due to be published until a stream had it.
     pub latency: Latencies,
     /// From the instant at which an event was due until its publisher had the acknowledgement.
@@ -58,6 +65,13 @@ impl FanOutOptions {
     pub fn quick(self) -> Self {
         Self { streams: self.streams.min(50), duration_s: self.duration_s.min(2), ..self }
     }
+
+    /// The server with the rule that is asked for, for these channels.
+    pub(super) fn ruled<'a>(&self, subject: &'a Subject, pattern: &str) -> Result<Cow<'a, Subject>, MeasureError> {
+        let Some(flush_ms) = self.flush else { return Ok(Cow::Borrowed(subject)) };
+        let rule = format!("[[rule]]\npattern = \"{pattern}\"\nflush = \"{flush_ms}ms\"\n");
+        subject.clone().configured(rule).map(Cow::Owned)
+    }
 }
 
 /// Runs the scenario.
@@ -66,7 +80,8 @@ impl FanOutOptions {
 ///
 /// When the server or the load couldn't be run. What was lost is no error here: it stands in the figures.
 pub fn run(subject: &Subject, options: &FanOutOptions) -> Result<FanOutFigures, MeasureError> {
-    let stage = Stage::set(subject, &options.load)?;
+    let subject = options.ruled(subject, CHANNEL)?;
+    let stage = Stage::set(&subject, &options.load)?;
     let path = stage.path(CHANNEL);
     paced(stage, &path, &[CHANNEL.to_owned()], options)
 }
@@ -91,6 +106,7 @@ pub(super) fn paced(
     Ok(FanOutFigures {
         delivery,
         rate,
+        flush_us: options.flush.map(|ms| 1_000 * ms),
         latency: Latencies::from(&latencies),
         acknowledgement: Latencies::from(&published.waits),
         elapsed_s: elapsed.as_secs_f64(),

@@ -7,6 +7,9 @@ use crate::scenario::fan_out::{self, FanOutFigures, FanOutOptions};
 use crate::scenario::stage::Stage;
 use crate::subject::Subject;
 
+/// What all streams follow.
+const PATTERN: &str = "bench:*";
+
 /// Sizes of the scenario.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PatternsOptions {
@@ -42,9 +45,10 @@ impl PatternsOptions {
 /// When the server has no patterns, or it or the load couldn't be run.
 pub fn run(subject: &Subject, options: &PatternsOptions) -> Result<PatternsFigures, MeasureError> {
     let Some(path) = &subject.subscribe_pattern else { return Err(MeasureError::Unsupported("patterns")) };
-    let stage = Stage::set(subject, &options.fan_out.load)?;
+    let subject = options.fan_out.ruled(subject, PATTERN)?;
+    let stage = Stage::set(&subject, &options.fan_out.load)?;
     let channels: Vec<String> = (0..options.channels).map(|at| format!("bench:{at}")).collect();
-    let path = path.replace("{pattern}", "bench:*");
+    let path = path.replace("{pattern}", PATTERN);
     let fan_out = fan_out::paced(stage, &path, &channels, &options.fan_out)?;
     Ok(PatternsFigures { channels: options.channels as u64, fan_out })
 }
