@@ -45,19 +45,24 @@ impl Query {
         }
     }
 
-    /// The value of a parameter that is a number, an id, or something else that reads itself.
+    /// The value of a parameter that is an id, or something else that reads itself.
     pub(crate) fn value<T: FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.one(name)? else { return Ok(None) };
         text.parse().map(Some).map_err(|e| ApiError::malformed(format!("`{name}` is {text:?}: {e}")))
     }
 
+    /// The value of a parameter that is a whole number.
+    pub(crate) fn whole(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        let refused = |_| ApiError::malformed(format!("`{name}` is {text:?}; it takes a whole number"));
+        text.parse().map(Some).map_err(refused)
+    }
+
     /// How many items one page shall have: `limit`, at least 1.
     pub(crate) fn limit(&self, default: usize, max: usize) -> Result<usize, ApiError> {
-        match self.value("limit")? {
-            None => Ok(default),
-            Some(limit) if (1..=max).contains(&limit) => Ok(limit),
-            Some(limit) => Err(ApiError::malformed(format!("`limit` is {limit}; it takes 1 to {max}"))),
-        }
+        let Some(text) = self.one("limit")? else { return Ok(default) };
+        let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+        limit.ok_or_else(|| ApiError::malformed(format!("`limit` is {text:?}; it takes 1 to {max}")))
     }
 }
 
@@ -154,6 +159,12 @@ mod tests {
         assert_eq!(limit("limit=1000"), Ok(1000));
         for raw in ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit="] {
             assert_eq!(limit(raw).unwrap_err().code(), Code::Malformed, "{raw}");
+            assert!(limit(raw).unwrap_err().detail().ends_with("it takes 1 to 1000"), "{raw}");
+        }
+        let whole = |raw| Query::parse(Some(raw), KNOWN).unwrap().whole("limit");
+        assert_eq!((whole(""), whole("limit=0")), (Ok(None), Ok(Some(0))));
+        for raw in ["limit=-1", "limit=x", "limit=", "limit=99999999999999999999"] {
+            assert!(whole(raw).unwrap_err().detail().ends_with("it takes a whole number"), "{raw}");
         }
     }
 

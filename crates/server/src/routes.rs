@@ -116,7 +116,15 @@ async fn get_post_or_delete() -> ApiError {
 }
 
 async fn nowhere(uri: Uri) -> ApiError {
-    let advice = "listen at `GET /events?channel=…`, publish with `POST /channels/{channel}`";
+    let advice = match uri.path().split('/').nth(1) {
+        Some("channels") => {
+            "a channel whose name has a `/` goes into the query: `/channels?channel=…`, `/history?channel=…`, \
+             `/keys?channel=…`; in a path it is `%2F`"
+        }
+        Some("inbox") => "an inbox is at `/inbox/{user}` and `/inbox/{user}/ack`; a `/` in the name is `%2F`",
+        Some("streams") => "a stream is at `/streams/{stream}`, by the id that its hello tells",
+        _ => "listen at `GET /events?channel=…`, publish with `POST /channels/{channel}`",
+    };
     ApiError::new(Code::NotFound, format!("there is nothing at {:?}; {advice}", uri.path()))
 }
 
@@ -124,6 +132,23 @@ async fn nowhere(uri: Uri) -> ApiError {
 mod tests {
     use super::*;
     use crate::testing::TestDoor;
+
+    #[tokio::test]
+    async fn paths_that_lead_nowhere_name_those_that_were_probably_meant() {
+        let door = TestDoor::open();
+        for (path, meant) in [
+            ("/channels/@system/metrics", "`/channels?channel=…`"),
+            ("/channels/a/b/history", "`/history?channel=…`"),
+            ("/inbox/a/b", "`/inbox/{user}`"),
+            ("/inbox", "`/inbox/{user}`"),
+            ("/streams", "`/streams/{stream}`"),
+            ("/nowhere", "`GET /events?channel=…`"),
+        ] {
+            let problem = door.get(path).await.problem().await;
+            assert_eq!(problem["code"], "not_found", "{path}");
+            assert!(problem["detail"].as_str().unwrap().contains(meant), "{path}: {problem}");
+        }
+    }
 
     #[tokio::test]
     async fn every_route_answers_to_its_methods_and_to_no_other() {

@@ -67,7 +67,7 @@ pub(crate) async fn reopen(
 
 /// The draft with the fence that query or body name.
 fn fenced(draft: Draft, query: &Query, of_body: Option<u64>) -> Result<Draft, ApiError> {
-    let of_query = query.value("fence")?;
+    let of_query = query.whole("fence")?;
     if let (Some(one), Some(other)) = (of_query, of_body)
         && one != other
     {

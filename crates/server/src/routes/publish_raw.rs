@@ -36,7 +36,7 @@ pub(crate) async fn publish(
     }
     let event = event(&door, &query, &headers, body).await?;
     let draft = Draft::new(channels, event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(&door, fence(draft, query.value("fence")?)?).await
+    append_one(&door, fence(draft, query.whole("fence")?)?).await
 }
 
 /// The event that a body is, with the options that its query and its headers say.
