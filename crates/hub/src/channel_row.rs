@@ -38,12 +38,22 @@ pub(crate) struct ChannelRow {
 
 /// What a channel holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Events, each of which is kept.
     #[default]
     Events,
     /// Values of keys, of which the last is kept: a state channel, or an inbox.
     Keys,
+}
+
+impl Kind {
+    /// The word for it on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Keys => "state",
+        }
+    }
 }
 
 /// Why a channel ended.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::channel::ChannelName;
-use crate::channel_row::EndReason;
+use crate::channel_row::{EndReason, Kind};
 use crate::cursor::Cursor;
 use crate::entry::Entry;
 use crate::follows::Since;
@@ -30,6 +30,12 @@ pub struct ChannelInfo {
     pub events: u64,
     /// Bytes kept.
     pub bytes: u64,
+    /// What it holds; none as long as nothing is there that decides it.
+    pub kind: Option<Kind>,
+    /// How many keys have a value, where it holds values of keys.
+    pub keys: Option<u64>,
+    /// Which of its producers may publish; none where anybody may.
+    pub fence: Option<u64>,
     /// Where it ended, if it did, and why.
     pub ended: Option<EndInfo>,
     /// Open streams that follow it.
@@ -117,6 +123,7 @@ impl Hub {
         let (cursor, _) = history.window.head();
         let known = history.row(name)?;
         let (events, bytes, head) = history.tally(known)?;
+        let kind = self.kind_now(known)?;
         let id = |position: Position| history.epochs.cursor(position, None).to_text();
         Ok(ChannelInfo {
             channel: name.clone(),
@@ -125,10 +132,28 @@ impl Hub {
             floor: (known.row.floor > Position::ORIGIN).then(|| id(known.row.floor)),
             events,
             bytes,
+            kind,
+            keys: (kind == Some(Kind::Keys)).then_some(events),
+            fence: (known.row.fence > 0).then_some(known.row.fence),
             ended: known.row.end.map(|(position, reason)| EndInfo { id: id(position), reason }),
             streams: self.streams_of(std::slice::from_ref(name)),
             rule: self.rules().of(name),
         })
+    }
+
+    /// What a channel holds; none as long as nothing is there that decides it.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    pub fn kind_of(&self, name: &ChannelName) -> Result<Option<Kind>, StoreError> {
+        self.patiently(|| self.kind_now(self.history().row(name)?))
+    }
+
+    fn kind_now(&self, known: Known) -> Result<Option<Kind>, StoreError> {
+        let is_decided =
+            known.row.kind == Kind::Keys || self.history().has_any(known.ids, Position::ORIGIN, Position::LAST)?;
+        Ok(is_decided.then_some(known.row.kind))
     }
 
     /// Values of a channel's keys after the key `after`, at most `limit`. A channel without keys has none.

@@ -112,7 +112,7 @@ pub use archive::{Archive, Archived, Import, ImportError};
 pub use audience::{EVERYONE, PatternChannels, PatternError};
 pub use change::{Change, ChangeError, Followed};
 pub use channel::{ChannelName, NameError};
-pub use channel_row::EndReason;
+pub use channel_row::{EndReason, Kind};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{HubConfig, OpenError};
 pub use cursor::Cursor;

@@ -295,8 +295,10 @@ fn reading() -> Vec<Operation> {
     if let Some(channel) = channel.as_object_mut() {
         channel.insert("required".into(), true.into());
     }
-    let of_keys =
-        |operation: Operation| Operation { codes: [&operation.codes[..], &[Code::UnknownKey]].concat(), ..operation };
+    let of_keys = |operation: Operation| Operation {
+        codes: [&operation.codes[..], &[Code::UnknownKey, Code::ChannelKind]].concat(),
+        ..operation
+    };
     let keys = || reference("Keys");
     let of_values = |channel| {
         let after = query("after", "The `next` of the page before.");

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use fanfare_hub::{ChannelInfo, ChannelName, EndInfo, EndReason, Overflow, Rule, StoreError};
+use fanfare_hub::{ChannelInfo, ChannelName, EndInfo, EndReason, Kind, Overflow, Rule, StoreError};
 use serde::Serialize;
 
 use crate::channel_arg::ChannelArg;
@@ -22,6 +22,12 @@ pub(crate) struct Answer {
     floor: Option<String>,
     events: u64,
     bytes: u64,
+    /// What it holds: `events` or `state`; none as long as that isn't decided.
+    kind: Option<&'static str>,
+    /// How many keys a state channel has.
+    keys: Option<u64>,
+    /// Which producer may publish, where there is one.
+    fence: Option<u64>,
     /// Where it ended, if it did, and why.
     ended: Option<EndAnswer>,
     streams: usize,
@@ -39,6 +45,8 @@ struct RuleAnswer {
     pattern: String,
     durability: &'static str,
     history: HistoryAnswer,
+    /// Most keys of a state channel.
+    keys_max: u64,
     overflow: &'static str,
     /// Seconds.
     heartbeat: f64,
@@ -58,10 +66,12 @@ struct HistoryAnswer {
 
 impl From<ChannelInfo> for Answer {
     fn from(info: ChannelInfo) -> Self {
-        let ChannelInfo { channel, head, cursor, floor, events, bytes, ended, streams, rule } = info;
+        let ChannelInfo { channel, head, cursor, floor, events, bytes, kind, keys, fence, ended, streams, rule } = info;
+        let kind = kind.map(Kind::as_str);
         let ended = ended.map(|EndInfo { id, reason }| EndAnswer { id, reason });
         let rule = RuleAnswer::of(&rule);
-        Self { channel: channel.to_string(), head, cursor, floor, events, bytes, ended, streams, rule }
+        let channel = channel.to_string();
+        Self { channel, head, cursor, floor, events, bytes, kind, keys, fence, ended, streams, rule }
     }
 }
 
@@ -76,6 +86,7 @@ impl RuleAnswer {
                 age: history.age_max.as_secs_f64(),
                 bytes: history.bytes_max,
             },
+            keys_max: rule.keys_max,
             overflow: match rule.overflow {
                 Overflow::Skip => "skip",
                 Overflow::Close => "close",
@@ -110,6 +121,8 @@ pub(crate) fn store_failed(error: &StoreError) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use crate::testing::TestDoor;
 
     #[tokio::test]
@@ -123,6 +136,29 @@ mod tests {
         assert_eq!(by_path["rule"]["overflow"], "skip");
         assert_eq!(by_path["rule"]["heartbeat"], 15.0);
         assert_eq!(door.get("/channels?channel=a/b").await.json().await, by_path);
+    }
+
+    #[tokio::test]
+    async fn a_channel_tells_what_it_holds_and_who_may_publish() {
+        let door = TestDoor::open();
+        let told = async |channel: &str| {
+            let info = door.get(&format!("/channels/{channel}")).await.json().await;
+            [info["kind"].clone(), info["keys"].clone(), info["fence"].clone()]
+        };
+        assert_eq!(told("a").await, [Value::Null, Value::Null, Value::Null]);
+        door.post("/channels/a/producer", "").await.json().await;
+        assert_eq!(told("a").await, [Value::Null, Value::Null, 1.into()], "a fence decides nothing");
+        door.post("/channels/a?fence=1", "x").await.json().await;
+        assert_eq!(told("a").await, ["events".into(), Value::Null, 1.into()]);
+        for key in ["k", "l", "k"] {
+            door.post(&format!("/channels/s?key={key}"), "x").await.json().await;
+        }
+        assert_eq!(told("s").await, ["state".into(), 2.into(), Value::Null]);
+        for key in ["k", "l"] {
+            door.request("DELETE", &format!("/channels/s?key={key}"), &[], "").await.json().await;
+        }
+        assert_eq!(told("s").await, ["state".into(), 0.into(), Value::Null], "its deletions are remembered");
+        assert_eq!(door.get("/channels/s").await.json().await["rule"]["keys_max"], 10_000);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use fanfare_hub::limits::HISTORY_EVENTS_MAX;
-use fanfare_hub::{Draft, Event, KeysPage, Publisher};
+use fanfare_hub::{Draft, Event, KeysPage, Kind, Publisher};
 use serde::Serialize;
 
 use super::channel::store_failed;
@@ -38,11 +38,20 @@ pub(crate) async fn read(State(door): State<Door>, channel: ChannelArg) -> Resul
     let limit = query.limit(PAGE_LENGTH, HISTORY_EVENTS_MAX)?;
     let key = query.one("key")?.map(str::to_owned);
     let is_one = key.is_some();
-    let read = move |hub: &fanfare_hub::Hub| match &key {
-        Some(key) => hub.value_of(&channel, key),
-        None => hub.keys_of(&channel, &after, limit),
+    let read = move |hub: &fanfare_hub::Hub| {
+        if hub.kind_of(&channel)? == Some(Kind::Events) {
+            return Ok(None);
+        }
+        let page = match &key {
+            Some(key) => hub.value_of(&channel, key),
+            None => hub.keys_of(&channel, &after, limit),
+        };
+        page.map(Some)
     };
-    let page = door.read(read).await?.map_err(|error| store_failed(&error))?;
+    let Some(page) = door.read(read).await?.map_err(|error| store_failed(&error))? else {
+        let detail = "the channel holds events without keys; they are read with `GET /history?channel=…`";
+        return Err(ApiError::new(Code::ChannelKind, detail));
+    };
     if is_one && page.entries.is_empty() {
         return Err(ApiError::new(Code::UnknownKey, "the channel has no value of this `key`"));
     }
@@ -69,7 +78,7 @@ pub(crate) async fn delete(
         event = event.idempotency_key(key);
     }
     let draft = Draft::new(vec![channel], event, Publisher::Anyone).map_err(|error| refused_draft(&error))?;
-    append_one(&door, fence(draft, query.value("fence")?)?).await
+    append_one(&door, fence(draft, query.whole("fence")?)?).await
 }
 
 #[cfg(test)]
@@ -112,6 +121,13 @@ mod tests {
             assert_eq!(answer.status.as_u16(), 409, "{path}");
             assert_eq!(answer.problem().await["code"], "channel_kind", "{path}");
         }
+        for path in ["/channels/e/keys", "/keys?channel=e", "/keys?channel=e&key=a"] {
+            let answer = door.get(path).await;
+            assert_eq!(answer.status.as_u16(), 409, "{path}");
+            assert_eq!(answer.problem().await["code"], "channel_kind", "{path}");
+        }
+        let page = door.get("/channels/nobody/keys").await.json().await;
+        assert_eq!((&page["values"], &page["next"]), (&serde_json::json!([]), &serde_json::Value::Null));
         for (path, code) in [("/channels?channel=s&key=b", "unknown_key"), ("/channels/s", "malformed")] {
             assert_eq!(door.request("DELETE", path, &[], "").await.problem().await["code"], code);
         }
