@@ -69,6 +69,7 @@ pub(crate) fn doubt(outcomes: &mut Vec<Outcome>, sizes: &[usize]) {
                 AppendError::Conflict
                 | AppendError::Ended
                 | AppendError::Fenced
+                | AppendError::NoFence
                 | AppendError::UnknownFence
                 | AppendError::UnknownKey
                 | AppendError::NoKey
@@ -180,12 +181,13 @@ mod tests {
 
     #[test]
     fn what_was_refused_stays_refused_when_the_commit_of_the_others_fails() {
-        use AppendError::{Batch, Conflict, DiskFull, OutcomeUnknown, Reopening};
+        use AppendError::{Batch, Conflict, DiskFull, NoFence, OutcomeUnknown, Reopening};
         let placed =
             Placed { position: None, durability: Durability::Transient, duplicate: false, fence: 0, found: None };
-        let mut outcomes = vec![vec![Ok(placed), Err(DiskFull)], vec![Err(Conflict), Err(Batch(0))]];
-        doubt(&mut outcomes, &[2, 2, 1]);
-        let expected: [&[AppendError]; 3] = [&[OutcomeUnknown, DiskFull], &[Reopening, Batch(0)], &[OutcomeUnknown]];
+        let mut outcomes = vec![vec![Ok(placed), Err(DiskFull)], vec![Err(Conflict), Err(NoFence), Err(Batch(0))]];
+        doubt(&mut outcomes, &[2, 3, 1]);
+        let expected: [&[AppendError]; 3] =
+            [&[OutcomeUnknown, DiskFull], &[Reopening, Reopening, Batch(0)], &[OutcomeUnknown]];
         let errors: Vec<Vec<AppendError>> =
             outcomes.into_iter().map(|outcome| outcome.into_iter().filter_map(Result::err).collect()).collect();
         assert_eq!(errors, expected);

@@ -97,7 +97,8 @@ impl Ends {
             let needs_fence = *fence > 0 && draft.deed != Deed::Fence;
             match draft.fence {
                 Some(own) if needs_fence && own > *fence => refusals.push(AppendError::UnknownFence),
-                own if needs_fence && own != Some(*fence) => refusals.push(AppendError::Fenced),
+                None if needs_fence => refusals.push(AppendError::NoFence),
+                Some(own) if needs_fence && own < *fence => refusals.push(AppendError::Fenced),
                 _ if is_ended => refusals.push(AppendError::Ended),
                 _ => {}
             }

@@ -65,6 +65,7 @@ impl World {
         for (_, draft) in groups.iter().flat_map(|(sent, _)| sent).filter(|(_, draft)| draft.deed != Deed::None) {
             self.trace.push(format!("{:?} of {:?}", draft.deed, draft.channels));
         }
+        let is_unknown = outcomes.iter().flatten().any(|result| *result == Err(AppendError::OutcomeUnknown));
         // What of it is unknown is so within the commit, whatever comes of it.
         let mut ends = self.reference.ends.clone();
         let mut doubts = Vec::new();
@@ -88,7 +89,9 @@ impl World {
                     // Whoever sees it after all finds nothing in the reference.
                     Err(AppendError::DiskFull) if self.is_small => {}
                     Err(AppendError::Batch(of)) if first == Some(of) && at != of => {}
-                    Err(error) if refusals.contains(&error) && first.is_none_or(|first| first == at) => {
+                    // It may rest on what nobody knows.
+                    Err(AppendError::Reopening) if self.hub.writer.is_failed() && !is_good => {}
+                    Err(error) if !is_unknown && refusals.contains(&error) && first.is_none_or(|first| first == at) => {
                         self.trace.push(format!("refused: {error}"));
                     }
                     result => panic!("{draft:?} is to be refused for {refusals:?}, {first:?}, and was {result:?}"),
