@@ -164,11 +164,10 @@ impl Remembered {
         Asked(self.key.hash_one((asks_for, device.map(DeviceName::as_str))))
     }
 
-    /// Whether it is known what a stream followed whose listener asked for the same, so that this counts and not what is
-    /// asked for.
-    pub(crate) fn goes_on(&self, id: StreamId, asks_for: &Follows, device: Option<&DeviceName>) -> bool {
+    /// What is known of a stream whose listener asked for the same, so that this counts and not what is asked for.
+    pub(crate) fn goes_on(&self, id: StreamId, asks_for: &Follows, device: Option<&DeviceName>) -> Option<Arc<State>> {
         let asked = self.asked(asks_for, device);
-        self.lock().streams.get(&id).is_some_and(|known| known.state.is_some() && known.asked == asked)
+        self.lock().streams.get(&id).filter(|known| known.asked == asked).and_then(|known| known.state.clone())
     }
 
     /// How many streams are remembered that are not open.

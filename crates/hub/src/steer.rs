@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::beginning::{self, LastEventId};
 use crate::catchup::{self, Resumed};
-use crate::change::{Change, ChangeError, Followed};
+use crate::change::{Change, ChangeError, Followed, State};
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
 use crate::hub::Hub;
@@ -112,11 +112,11 @@ impl Hub {
         self.0.remembered.find(id) == Where::Ended
     }
 
-    /// Whether it is known what a stream followed whose listener asks for it again: then that counts.
-    pub(crate) fn goes_on(&self, subscribe: &Subscribe) -> bool {
+    /// What is known of a stream whose listener asks for the same again: then that counts.
+    pub(crate) fn goes_on(&self, subscribe: &Subscribe) -> Option<Arc<State>> {
         let Subscribe { stream, follows, everyone, user, device, .. } = subscribe;
         let asks_for = || follows.clone().heard_by(user.clone(), *everyone);
-        stream.is_some_and(|id| self.0.remembered.goes_on(id, &asks_for(), device.as_ref()))
+        stream.and_then(|id| self.0.remembered.goes_on(id, &asks_for(), device.as_ref()))
     }
 
     /// Tells a stream something, wherever it is open. `None` where it isn't.

@@ -4,7 +4,10 @@
 //! A stream whose channels never end (it follows patterns, or channels of the hub's own) remembers that instead, and as long
 //! as no channel of the hub has ever ended nobody looks at all.
 
+use std::sync::Arc;
+
 use crate::audience::is_everyone;
+use crate::change::State;
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
@@ -180,11 +183,10 @@ impl Hub {
     ///
     /// This may read the store; see [`Hub::may_be_over`].
     pub fn is_over(&self, subscribe: &Subscribe) -> bool {
-        let Some(cursor) = self.cursor_of(subscribe) else { return false };
-        // While a backfill is filled in, only what came of it counts.
-        let come_to = cursor.event();
-        let is_over =
-            matches!(Look::at(self.history(), &subscribe.follows, 0), Ok(Look::Ended(upto)) if upto <= come_to);
+        let known = self.goes_on(subscribe);
+        let Some(come_to) = self.come_to(subscribe, known.as_deref()) else { return false };
+        let look = Look::at(self.history(), followed(subscribe, known.as_deref()), 0);
+        let is_over = matches!(look, Ok(Look::Ended(upto)) if upto <= come_to);
         if is_over {
             bump(&self.0.counters.refused_over);
         }
@@ -193,25 +195,37 @@ impl Hub {
 
     /// Whether it is worth asking [`Hub::is_over`]: nothing is read for this.
     pub fn may_be_over(&self, subscribe: &Subscribe) -> bool {
-        self.history().endings.any() && self.cursor_of(subscribe).is_some()
+        self.history().endings.any() && self.come_to(subscribe, self.goes_on(subscribe).as_deref()).is_some()
     }
 
-    /// The cursor that a request comes with, if it is of this log and the request follows nothing that is endless.
-    fn cursor_of(&self, subscribe: &Subscribe) -> Option<Cursor> {
-        // Of a stream that goes on, it isn't the request that says what it follows.
-        if Witness::of(&subscribe.follows).is_endless() || self.goes_on(subscribe) {
+    /// How far a request has come with what it follows: if its cursor is of this log, and it follows nothing that is endless
+    /// and nothing whose history it has yet to be sent.
+    fn come_to(&self, subscribe: &Subscribe, known: Option<&State>) -> Option<Position> {
+        let follows = followed(subscribe, known);
+        if Witness::of(follows).is_endless() {
             return None;
         }
-        let cursor = match subscribe.last_event_id.as_deref() {
+        let cursor: Cursor = match subscribe.last_event_id.as_deref() {
             Some(id) if !id.is_empty() => id.parse().ok()?,
-            _ => match subscribe.follows.common_since()? {
+            _ if known.is_some() => return None,
+            _ => match follows.common_since()? {
                 Since::After(cursor) => cursor,
                 _ => return None,
             },
         };
         let (head, _) = self.history().window.head();
-        self.history().epochs.place(&cursor, head).is_ok().then_some(cursor)
+        self.history().epochs.place(&cursor, head).ok()?;
+        if known.is_some_and(|state| state.go_on(&cursor).1.next.is_some()) {
+            return None;
+        }
+        // While something is filled in, only what came of that counts.
+        Some(cursor.event())
     }
+}
+
+/// What a request follows. Of a stream that goes on, it isn't the request that says so.
+fn followed<'a>(subscribe: &'a Subscribe, known: Option<&'a State>) -> &'a Follows {
+    known.map_or(&subscribe.follows, |state| &state.follows)
 }
 
 #[cfg(test)]

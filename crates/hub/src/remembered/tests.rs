@@ -101,7 +101,8 @@ fn what_is_remembered_counts_for_the_same_request_and_for_no_other() {
         remembered.change(id, &change).unwrap().unwrap();
         let same = open(phone, &asked);
         assert_eq!((same.state.revision(), same.state.follows.len()), (1, 2));
-        assert!(remembered.goes_on(id, &asked, Some(&device)) && !remembered.goes_on(id, &other, opener.device));
+        assert!(remembered.goes_on(id, &asked, Some(&device)).is_some());
+        assert!(remembered.goes_on(id, &other, opener.device).is_none());
         let anew = open(opener, &other);
         assert_eq!((anew.state.revision(), &*anew.state.follows), (0, &other));
         assert!(anew.go_on.is_none() && anew.replaced == Some((0, same.token)), "as nobody knows it, and in its stead");

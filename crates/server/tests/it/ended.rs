@@ -130,6 +130,70 @@ fn a_stream_lasts_as_long_as_one_of_its_channels_and_patterns_last_for_ever() {
 }
 
 #[test]
+fn a_stream_from_which_the_last_open_channel_is_removed_ends() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    let id = "5f1d9a526f0b4f7e9c390d7c1d5a2b11";
+    let patch = |body: &str| {
+        let headers = [("Content-Type", "application/json")];
+        assert_eq!(hub.request("PATCH", &format!("/streams/{id}"), &headers, body.as_bytes()).status, 200, "{body}");
+    };
+    let query = format!("channel=a&channel=b&stream={id}");
+    let mut listener = hub.live(&query);
+    assert_eq!(hub.post("/channels/a/end", "").status, 200);
+    listener.named("fanfare.end");
+    hub.publish("b", "goes on");
+    assert_eq!(listener.next().data, "goes on");
+    // Of nothing at all it waits to be told to follow something.
+    patch(r#"{"remove": ["a", "b"]}"#);
+    patch(r#"{"add": ["b"]}"#);
+    listener.named("fanfare.subscription");
+    hub.publish("b", "there again");
+    assert_eq!(listener.next().data, "there again");
+    patch(r#"{"add": [{"channel": "a", "since": "start"}]}"#);
+    assert_eq!(listener.named("fanfare.end").json()["channel"], "a");
+    patch(r#"{"remove": ["b"]}"#);
+    let told = rest(&mut listener);
+    let subscription = heard("fanfare.subscription", r#"{"revision":4,"channels":["a"],"patterns":[]}"#);
+    assert_eq!(told, [subscription, heard("fanfare.bye", BYE)]);
+    let headers = [("Last-Event-ID", listener.last_event_id())];
+    assert_eq!(hub.request("GET", &format!("/events?{query}"), &headers, b"").status, 204);
+}
+
+#[test]
+fn a_stream_with_an_id_of_its_own_is_sent_away_once_it_has_all_and_not_before() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    for channel in ["a", "b"] {
+        (0..3).for_each(|n| drop(hub.publish(channel, &format!("{channel}{n}"))));
+        assert_eq!(hub.post(&format!("/channels/{channel}/end"), "").status, 200);
+    }
+    let query = "channel=a&since=start&stream=5f1d9a526f0b4f7e9c390d7c1d5a2b11";
+    let mut listener = hub.listen(query);
+    assert_eq!(listener.next().data, "a0");
+    let part = listener.last_event_id().to_owned();
+    assert_eq!(listener.named("fanfare.bye").json()["reason"], "ended");
+    let back = |id: &str| hub.request("GET", &format!("/events?{query}"), &[("Last-Event-ID", id)], b"").status;
+    assert_eq!(back(listener.last_event_id()), 204);
+    // From within the backfill the rest of it comes.
+    let told = rest(&mut hub.resume(query, &part));
+    let of_a = [heard("message", "a1"), heard("message", "a2"), heard("fanfare.end", END), heard("fanfare.bye", BYE)];
+    assert_eq!(told, of_a);
+    // What was added meanwhile is yet to come, though its end is long past.
+    let headers = [("Content-Type", "application/json")];
+    let body = br#"{"add": [{"channel": "b", "since": "start"}]}"#;
+    let id = listener.last_event_id().to_owned();
+    assert_eq!(hub.request("PATCH", "/streams/5f1d9a526f0b4f7e9c390d7c1d5a2b11", &headers, body).status, 200);
+    let mut listener = hub.resume(query, &id);
+    let told: Vec<String> = rest(&mut listener).into_iter().map(|(_, data)| data).collect();
+    assert_eq!(told[..3], ["b0", "b1", "b2"]);
+    assert_eq!(told.last().unwrap(), BYE);
+    assert_eq!(back(listener.last_event_id()), 204);
+    // Whoever comes without an id has nothing of it.
+    assert_eq!(rest(&mut hub.listen(query)).last(), Some(&heard("fanfare.bye", BYE)));
+}
+
+#[test]
 fn a_streamed_answer_survives_any_cut_byte_for_byte() {
     let seed = std::env::var("FANFARE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("repeat this run with FANFARE_SEED={seed}");
