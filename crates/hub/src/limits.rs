@@ -95,7 +95,7 @@ pub const REMEMBERED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const REMEMBERED_OF_ONE_MAX: usize = in_tests(2, REMEMBERED_MAX / 16);
 
 /// The same in bytes (4 MiB).
-pub const REMEMBERED_OF_ONE_BYTES_MAX: usize = REMEMBERED_BYTES_MAX / 16;
+pub const REMEMBERED_OF_ONE_BYTES_MAX: usize = in_tests(8 * 1024, REMEMBERED_BYTES_MAX / 16);
 
 /// Changes of one stream that wait while history is read for it: more than one page's user sends meanwhile.
 pub const CHANGES_WAITING_MAX: usize = in_tests(3, 64);

@@ -4,8 +4,6 @@
 //! A stream whose channels never end (it follows patterns, or channels of the hub's own) remembers that instead, and as long
 //! as no channel of the hub has ever ended nobody looks at all.
 
-use std::sync::Arc;
-
 use crate::audience::is_everyone;
 use crate::change::State;
 use crate::channel::ChannelName;

@@ -200,6 +200,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_asks_of_streams_too_often_is_refused_whatever_it_asks() {
+        const STREAM: &str = "/streams/5f1d9a526f0b4f7e9c390d7c1d5a2b11";
+        let door = TestDoor::open();
+        let limits = LimitsConfig { changes: Some("3/10m".parse().unwrap()), ..LimitsConfig::default() };
+        door.door.admission().reload(&limits, 0);
+        let client = door.from([192, 0, 2, 1]);
+        for (method, left) in [("GET", 2), ("PATCH", 1), ("DELETE", 0)] {
+            let body = if method == "PATCH" { r#"{"add": ["a"]}"# } else { "" };
+            let answer = client.request(method, STREAM, &[], body).await;
+            assert_eq!(answer.status.as_u16(), 404, "{method}");
+            assert_eq!(answer.header("ratelimit"), format!("\"changes\";r={left};t=0"), "{method}");
+        }
+        for method in ["GET", "HEAD", "PATCH", "DELETE"] {
+            let answer = client.request(method, STREAM, &[], "").await;
+            assert_eq!(answer.status.as_u16(), 429, "{method}");
+            assert_eq!(answer.header("ratelimit-policy"), "\"changes\";q=3;w=600", "{method}");
+            assert!(answer.header("retry-after").parse::<u64>().unwrap() > 100, "{method}");
+        }
+        assert_eq!(door.from([192, 0, 2, 2]).get(STREAM).await.status.as_u16(), 404);
+        assert_eq!(client.get("/channels/a").await.status.as_u16(), 200, "other reading is another matter");
+        assert_eq!(door.get("/stats").await.json().await["requests_refused"]["rate_limited"], 4);
+    }
+
+    #[tokio::test]
     async fn to_be_told_that_nothing_is_to_come_counts_as_a_try() {
         let door = TestDoor::open();
         let limits = LimitsConfig { connects: Some("2/10m".parse().unwrap()), ..LimitsConfig::default() };

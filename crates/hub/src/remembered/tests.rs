@@ -10,7 +10,13 @@ fn remembered() -> Remembered {
 }
 
 fn open(remembered: &Remembered, id: u128, owner: u64) -> Token {
-    let follows = Follows::new(vec![(ChannelName::new("a").unwrap(), Since::Now)], vec![]);
+    open_many(remembered, id, owner, 1)
+}
+
+/// Opens a stream of so many channels; each weighs some hundred bytes.
+fn open_many(remembered: &Remembered, id: u128, owner: u64, channels: usize) -> Token {
+    let channels = (0..channels).map(|n| (ChannelName::new(&format!("c{n}")).unwrap(), Since::Now)).collect();
+    let follows = Follows::new(channels, vec![]);
     let opener = Opener { owner, ..Opener::default() };
     remembered.open(StreamId(id), opener, Arc::new(follows), Place::Elsewhere).token
 }
@@ -38,6 +44,33 @@ fn an_owner_of_many_streams_has_its_own_forgotten_and_nobody_elses() {
     assert_eq!(remembered.count(), 1 + REMEMBERED_OF_ONE_MAX);
     assert_eq!(remembered.counters.forgotten.load(Ordering::Relaxed), 200 - REMEMBERED_OF_ONE_MAX as u64);
     assert!(remembered.lock().shares[&7].closed.len() <= 2 * REMEMBERED_OF_ONE_MAX + 64);
+}
+
+#[test]
+fn an_owner_of_heavy_streams_has_its_own_forgotten_and_nobody_elses() {
+    let remembered = remembered();
+    let open_and_close = |id, owner, channels| {
+        let token = open_many(&remembered, id, owner, channels);
+        remembered.closed(StreamId(id), token);
+    };
+    open_and_close(1, 8, 60);
+    open_and_close(2, 7, 60);
+    assert_eq!(remembered.find(StreamId(2)), Where::Closed);
+    assert!(2 * remembered.lock().shares[&7].bytes > REMEMBERED_OF_ONE_BYTES_MAX, "two are too much");
+    open_and_close(3, 7, 60);
+    let where_are = |ids: [u128; 3]| ids.map(|id| remembered.find(StreamId(id)));
+    assert_eq!(where_are([1, 2, 3]), [Where::Closed, Where::Unknown, Where::Closed], "the older of the same owner");
+    assert!(remembered.lock().shares[&7].bytes <= REMEMBERED_OF_ONE_BYTES_MAX);
+    // What is changed while it isn't open has its new weight.
+    let add =
+        Follows::new((0..60).map(|n| (ChannelName::new(&format!("d{n}")).unwrap(), Since::Now)).collect(), vec![]);
+    assert!(remembered.change(StreamId(3), &Change { add, remove: Follows::default() }).unwrap().is_some());
+    assert_eq!(where_are([1, 2, 3]), [Where::Closed, Where::Unknown, Where::Unknown], "alone too heavy");
+    let memory = remembered.lock();
+    assert_eq!((memory.count, memory.shares.len()), (1, 1));
+    assert_eq!(memory.bytes, memory.shares[&8].bytes);
+    drop(memory);
+    assert_eq!(remembered.counters.forgotten.load(Ordering::Relaxed), 2);
 }
 
 #[test]

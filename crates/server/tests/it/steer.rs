@@ -2,8 +2,8 @@
 //! too; and what is remembered of them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -219,6 +219,138 @@ fn the_older_of_two_streams_with_one_id_is_told_that_it_was_replaced() {
     hub.publish("b", "to the newer");
     assert_eq!(newer.next().data, "to the newer");
     assert_eq!(hub.get("/stats").json()["streams_replaced"], 1);
+}
+
+/// How a stream went on.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// It heard the last event of all.
+    Lives,
+    /// It was told why it ends, and ended.
+    Ended(String),
+    /// It was refused: there is no more of it.
+    Refused,
+}
+
+/// Opens a stream, waits at the barrier, and says what became of the stream.
+fn fate(hub: std::net::SocketAddr, query: &str, over: &Barrier) -> Fate {
+    let mut listener = Listener::open(hub, query, None);
+    if listener.head.status == 204 {
+        over.wait();
+        return Fate::Refused;
+    }
+    let mut heard = listener.any().expect("something is said first");
+    over.wait();
+    loop {
+        if heard.event == "fanfare.bye" {
+            assert!(listener.any().is_none(), "a bye is the end");
+            return Fate::Ended(heard.json()["reason"].as_str().unwrap().to_owned());
+        }
+        if heard.data == "last" {
+            return Fate::Lives;
+        }
+        heard = listener.any().expect("a stream ends with a bye");
+    }
+}
+
+/// Opens streams at once while `meanwhile` is done, and says how it went for each of them once no more than one is left.
+fn race(hub: &Hub, query: &str, openings: usize, meanwhile: impl Fn() -> u16) -> (Vec<Fate>, u16) {
+    let (begin, over) = (Barrier::new(openings + 1), Barrier::new(openings + 1));
+    std::thread::scope(|scope| {
+        let opening = || {
+            begin.wait();
+            fate(hub.addr(), query, &over)
+        };
+        let opened: Vec<_> = (0..openings).map(|_| scope.spawn(opening)).collect();
+        begin.wait();
+        let status = meanwhile();
+        over.wait();
+        let since = Instant::now();
+        while hub.post("/channels/a", "first").json()["streams"].as_u64().unwrap() > u64::from(status != 204) {
+            assert!(since.elapsed() < Duration::from_secs(20), "too many are left");
+        }
+        hub.publish("a", "last");
+        (opened.into_iter().map(|opened| opened.join().unwrap()).collect(), status)
+    })
+}
+
+#[test]
+fn of_streams_that_are_opened_at_once_with_one_id_one_lives() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    for round in 0..150 {
+        let query = format!("channel=a&stream={round:032x}");
+        let (fates, _) = race(&hub, &query, 2 + round % 2, || 0);
+        let living = fates.iter().filter(|fate| **fate == Fate::Lives).count();
+        let replaced = fates.iter().filter(|fate| **fate == Fate::Ended("replaced".into())).count();
+        assert_eq!((living, replaced), (1, fates.len() - 1), "round {round}: {fates:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_ended_for_good_while_it_is_opened_has_ended() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for round in 0..150 {
+        let id = format!("{round:032x}");
+        let query = format!("channel=a&stream={id}");
+        // One that nobody knows yet, one that is remembered, one that is open.
+        let before = (round % 3 > 0).then(|| hub.live(&query)).filter(|_| round % 3 > 1);
+        let (fates, status) = race(&hub, &query, 1 + round % 2, || {
+            std::thread::sleep(Duration::from_micros((round as u64 * 7_919) % 3_000));
+            hub.request("DELETE", &format!("/streams/{id}"), &[], b"").status
+        });
+        for fate in &fates {
+            *seen.entry(format!("{fate:?}")).or_default() += 1;
+        }
+        let living = fates.iter().filter(|fate| **fate == Fate::Lives).count();
+        match status {
+            204 => {
+                assert_eq!(living, 0, "round {round}: {fates:?}");
+                assert_eq!(hub.get(&format!("/events?{query}")).status, 204);
+            }
+            // It came too early.
+            404 => assert!(round % 3 == 0 && living == 1, "round {round}: {fates:?}"),
+            other => panic!("{other}"),
+        }
+        if let Some(mut before) = before {
+            let reason = before.named("fanfare.bye").json()["reason"].clone();
+            assert!(["replaced", "deleted"].contains(&reason.as_str().unwrap()), "{reason}");
+            assert!(before.any().is_none());
+        }
+    }
+    eprintln!("{seen:?}");
+    assert!(
+        seen.contains_key("Refused") && seen.contains_key("Ended(\"deleted\")"),
+        "it was before and after: {seen:?}"
+    );
+}
+
+#[test]
+fn a_state_channel_that_is_added_begins_with_all_its_values_unless_a_since_says_otherwise() {
+    let folder = folder();
+    let hub = Hub::start(folder.path());
+    for (key, data) in [("x", "old"), ("y", "1"), ("x", "2")] {
+        assert_eq!(hub.post(&format!("/channels/s?key={key}"), data).status, 200);
+        assert_eq!(hub.post(&format!("/channels/t?key={key}"), data).status, 200);
+    }
+    hub.publish("events", "before");
+    let mut listener = hub.live(&format!("channel=a&stream={ID}"));
+    let now = json!({"channel": "t", "since": "last:0"});
+    assert_eq!(patch(&hub, ID, &json!({"add": ["s", "events", now]})).0, 200);
+    listener.named("fanfare.subscription");
+    for expected in ["1", "2"] {
+        assert_eq!(listener.next().data, expected);
+    }
+    for (channel, data) in [("s", "3"), ("t", "4")] {
+        assert_eq!(hub.post(&format!("/channels/{channel}?key=x"), data).status, 200);
+        assert_eq!(listener.next().data, data, "then what changes, and of {channel} only that");
+    }
+    // A pattern, even one that matches nothing else, begins now.
+    patch(&hub, ID, &json!({"remove": ["s"], "add": [{"pattern": "s*"}]}));
+    assert_eq!(hub.post("/channels/s?key=y", "5").status, 200);
+    assert_eq!(listener.next().data, "5");
 }
 
 #[test]
