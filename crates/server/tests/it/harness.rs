@@ -238,10 +238,15 @@ impl Listener {
     }
 
     pub(crate) fn try_open(addr: SocketAddr, query: &str, last_event_id: Option<&str>) -> std::io::Result<Self> {
+        Self::on(Connection::open(addr)?, query, last_event_id)
+    }
+
+    /// On a connection that was made otherwise.
+    pub(crate) fn on(connection: Connection, query: &str, last_event_id: Option<&str>) -> std::io::Result<Self> {
         let mut headers = vec![("Accept", "text/event-stream")];
         headers.extend(last_event_id.map(|id| ("Last-Event-ID", id)));
         let path = format!("/events?{query}");
-        let (head, chunks) = Connection::open(addr)?.stream("GET", &path, &headers, b"")?;
+        let (head, chunks) = connection.stream("GET", &path, &headers, b"")?;
         let decoder = Decoder::new().resuming(last_event_id.unwrap_or_default());
         Ok(Self { head, chunks, decoder })
     }

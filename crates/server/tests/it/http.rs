@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 /// An answer.
 #[derive(Debug)]
 pub(crate) struct Response {
@@ -35,7 +37,19 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(addr: SocketAddr) -> io::Result<Self> {
-        let socket = TcpStream::connect(addr)?;
+        Self::of(TcpStream::connect(addr)?, addr)
+    }
+
+    /// One whose system takes no more than so many bytes ahead of its reader, as far as systems go that low.
+    pub(crate) fn narrow(addr: SocketAddr, bytes: usize) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        // Once it is connected, its window has been told.
+        socket.set_recv_buffer_size(bytes)?;
+        socket.connect(&addr.into())?;
+        Self::of(socket.into(), addr)
+    }
+
+    fn of(socket: TcpStream, addr: SocketAddr) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         Ok(Self { reader: BufReader::new(socket), host: format!("localhost:{}", addr.port()) })
