@@ -112,8 +112,11 @@ impl Shard {
         };
         let id = stream.subscription.id();
         let standing = self.remembered.standing(id, steering.token());
-        if standing == Standing::Counts {
-            self.steered.insert(id, key);
+        if standing == Standing::Counts
+            && let Some(older) = self.steered.insert(id, key)
+        {
+            // Whoever opened it anew in between has yet to say so, and then it isn't found any more.
+            self.end(older, ByeReason::Replaced, CloseReason::Replaced);
         }
         standing
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -232,15 +232,19 @@ enum Fate {
     Refused,
 }
 
-/// Opens a stream, waits at the barrier, and says what became of the stream.
-fn fate(hub: std::net::SocketAddr, query: &str, over: &Barrier) -> Fate {
+/// Longest that anything is waited for in a race.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Opens a stream, tells when that has been answered, and says what became of it.
+fn fate(hub: std::net::SocketAddr, query: &str, opened: &mpsc::Sender<()>) -> Fate {
     let mut listener = Listener::open(hub, query, None);
     if listener.head.status == 204 {
-        over.wait();
+        opened.send(()).unwrap();
         return Fate::Refused;
     }
     let mut heard = listener.any().expect("something is said first");
-    over.wait();
+    opened.send(()).unwrap();
+    let since = Instant::now();
     loop {
         if heard.event == "fanfare.bye" {
             assert!(listener.any().is_none(), "a bye is the end");
@@ -250,27 +254,35 @@ fn fate(hub: std::net::SocketAddr, query: &str, over: &Barrier) -> Fate {
             return Fate::Lives;
         }
         heard = listener.any().expect("a stream ends with a bye");
+        assert!(since.elapsed() < 2 * PATIENCE, "it is not told that it ends");
     }
 }
 
 /// Opens streams at once while `meanwhile` is done, and says how it went for each of them once no more than one is left.
 fn race(hub: &Hub, query: &str, openings: usize, meanwhile: impl Fn() -> u16) -> (Vec<Fate>, u16) {
-    let (begin, over) = (Barrier::new(openings + 1), Barrier::new(openings + 1));
+    let begin = Barrier::new(openings + 1);
+    let (is_open, opened) = mpsc::channel();
+    let open = |is_open: mpsc::Sender<()>| {
+        begin.wait();
+        fate(hub.addr(), &format!("{query}&heartbeat=event"), &is_open)
+    };
+    let open = &open;
     std::thread::scope(|scope| {
-        let opening = || {
-            begin.wait();
-            fate(hub.addr(), query, &over)
-        };
-        let opened: Vec<_> = (0..openings).map(|_| scope.spawn(opening)).collect();
+        let fates: Vec<_> = (0..openings)
+            .map(|_| {
+                let is_open = is_open.clone();
+                scope.spawn(move || open(is_open))
+            })
+            .collect();
         begin.wait();
         let status = meanwhile();
-        over.wait();
+        (0..openings).for_each(|_| opened.recv_timeout(PATIENCE).expect("it is answered"));
         let since = Instant::now();
         while hub.post("/channels/a", "first").json()["streams"].as_u64().unwrap() > u64::from(status != 204) {
-            assert!(since.elapsed() < Duration::from_secs(20), "too many are left");
+            assert!(since.elapsed() < PATIENCE, "too many are left");
         }
         hub.publish("a", "last");
-        (opened.into_iter().map(|opened| opened.join().unwrap()).collect(), status)
+        (fates.into_iter().map(|fate| fate.join().unwrap()).collect(), status)
     })
 }
 
