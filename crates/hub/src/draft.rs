@@ -103,6 +103,11 @@ pub enum DraftError {
     /// The key of a message is the hub's to give.
     #[error("`key` is given for a message to a user; its key is its id, which the hub gives")]
     KeyOfMessage,
+    /// Values are for all who follow their channel.
+    #[error(
+        "`key` is given with `except.user`; that user would keep the key's older value, so a value is for all users"
+    )]
+    KeyExceptUser,
 }
 
 /// What is wrong with an event's name.
@@ -189,12 +194,19 @@ impl Draft {
     }
 
     /// Keeps the event from a user: live, and on replay.
-    pub fn except_user(mut self, user: UserName) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When the event has a key: of a value that takes another one's place the user would have neither, or the old one.
+    pub fn except_user(mut self, user: UserName) -> Result<Self, DraftError> {
+        if self.event.key.is_some() {
+            return Err(DraftError::KeyExceptUser);
+        }
         self.except_user = Some(user);
-        self
+        Ok(self)
     }
 
-    /// Keeps the event from a stream that is open. On replay it comes.
+    /// Keeps the event from a stream that is open. On replay it comes. A value may be kept from the stream of who changed it.
     pub fn except_stream(mut self, stream: StreamId) -> Self {
         self.except_stream = Some(stream);
         self
@@ -301,6 +313,17 @@ mod tests {
         assert!(refusal(Event::text("x").keyed("")).starts_with("`key` must have"));
         assert!(refusal(Event::text("x").keyed("a\0")).contains("U+0000"));
         assert!(draft(Event::text("{").typed("text/plain")).is_ok());
+    }
+
+    #[test]
+    fn values_are_kept_from_streams_and_from_no_user() {
+        let ada = || UserName::new("ada").unwrap();
+        assert!(draft(Event::text("x")).unwrap().except_user(ada()).is_ok());
+        for event in [Event::text("x").keyed("k"), Event::deletion("k")] {
+            let draft = draft(event).unwrap().except_stream(StreamId(1));
+            let refusal = draft.except_user(ada()).unwrap_err().to_string();
+            assert!(refusal.starts_with("`key` is given with `except.user`"), "{refusal}");
+        }
     }
 
     #[test]

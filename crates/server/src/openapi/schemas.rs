@@ -169,6 +169,7 @@ fn except() -> Value {
     }));
     if let Some(except) = except.as_object_mut() {
         except.insert("minProperties".into(), 1.into());
+        except.insert("description".into(), "Whom it isn't for; `user` is not taken beside `key`.".into());
     }
     except
 }

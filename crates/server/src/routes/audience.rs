@@ -128,7 +128,7 @@ impl Except {
             if recipient == Some(&user) {
                 return Err(ApiError::malformed("`except.user` is the `user` whose inbox the message is for"));
             }
-            draft = draft.except_user(user);
+            draft = draft.except_user(user).map_err(|error| refused_draft(&error))?;
         }
         if let Some(id) = self.stream {
             let id: Result<StreamId, _> = id.parse();
@@ -328,6 +328,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_value_may_be_kept_from_the_stream_that_set_it() {
+        let door = TestDoor::open();
+        let mut own = door.get("/events?channel=s").await;
+        let hello = own.read_until("\n\n").await.to_owned();
+        let id = hello.split("\"stream\":\"").nth(1).and_then(|rest| rest.get(..32)).expect("it names the stream");
+        let body = format!(r#"{{"channel": "s", "key": "k", "data": "mine", "except": {{"stream": "{id}"}}}}"#);
+        assert_eq!(door.post("/publish", &body).await.status.as_u16(), 200);
+        door.post("/channels/s?key=l", "other").await;
+        let text = own.read_until("data: other\n\n").await;
+        assert!(!text.contains("mine"), "{text}");
+        let mut late = door.get("/events?channel=s").await;
+        assert!(late.read_until("data: other\n\n").await.contains("data: mine"), "when it comes back, it is told");
+    }
+
+    #[tokio::test]
     async fn what_is_wrong_with_it_is_named() {
         let door = TestDoor::open();
         for (body, named) in [
@@ -346,6 +361,11 @@ mod tests {
             (r#"{"channel": "a", "data": 1, "except": {"user": ""}}"#, "`except.user` must have 1 to 240 bytes"),
             (r#"{"user": "ada", "data": 1, "except": {"user": "ada"}}"#, "`except.user` is the `user`"),
             (r#"{"channel": "a", "data": 1, "except": {"stream": "7"}}"#, "`except.stream` must be a UUID"),
+            (
+                r#"{"channel": "a", "data": 1, "key": "k", "except": {"user": "ada"}}"#,
+                "`key` is given with `except.user`",
+            ),
+            (r#"{"channel": "a", "delete": true, "key": "k", "except": {"user": "ada"}}"#, "`except.user`"),
         ] {
             let problem = door.post("/publish", body).await.problem().await;
             let code = match named {

@@ -134,7 +134,8 @@ pub(crate) fn refused_draft(error: &DraftError) -> ApiError {
         | DraftError::KeyControl(_)
         | DraftError::KeyOfMany(_)
         | DraftError::KeyOfTo
-        | DraftError::KeyOfMessage => Code::Malformed,
+        | DraftError::KeyOfMessage
+        | DraftError::KeyExceptUser => Code::Malformed,
         DraftError::ReservedChannel(_) => Code::ReservedChannel,
         DraftError::Name(_) => Code::BadEventName,
         DraftError::TooLarge(_) => Code::TooLarge,

@@ -35,7 +35,8 @@ impl World {
         }
         .unwrap();
         if self.rng.random_bool(0.15) {
-            draft = draft.except_user(UserName::new(USERS[self.rng.random_range(0..USERS.len())]).unwrap());
+            let user = UserName::new(USERS[self.rng.random_range(0..USERS.len())]).unwrap();
+            draft = draft.except_user(user).unwrap();
         }
         if self.rng.random_bool(0.1) {
             draft = draft.except_stream(StreamId(self.rng.random_range(0..6)));
