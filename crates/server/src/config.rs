@@ -115,7 +115,8 @@ impl Config {
         self.log.check()?;
         self.telemetry.check()?;
         self.tls.check()?;
-        self.drain.check()
+        self.drain.check()?;
+        self.rules.iter().try_for_each(RuleConfig::check)
     }
 
     /// How many connections there may be, streams too.

@@ -46,8 +46,8 @@ pub struct RuleConfig {
     #[serde(default = "keys_max")]
     pub keys_max: NonZeroU64,
     /// How long a channel's producer may be silent. A channel whose last event is older is ended, with the reason `aborted`.
-    /// Time in which the hub was down doesn't count. It means nothing for `transient` channels, and for those whose names begin
-    /// with `@`. By default never.
+    /// Silence counts from the hub's start on, at the earliest: a hub that restarts more often than this ends none. `transient`
+    /// channels, and those whose names begin with `@`, don't end so; a rule for nothing else is refused. By default never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence_max: Option<Span>,
 }
@@ -72,6 +72,21 @@ impl Default for HistoryConfig {
 }
 
 impl RuleConfig {
+    /// Refuses what has no effect.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        let what_never_ends = match self.durability {
+            _ if self.silence_max.is_none() => return Ok(()),
+            // No other pattern matches those channels, and this one matches no others.
+            _ if self.pattern.as_str().starts_with('@') => {
+                "a channel whose name begins with `@` doesn't end by silence"
+            }
+            Durability::Transient => "a `transient` channel doesn't end by silence",
+            Durability::Durable | Durability::Memory => return Ok(()),
+        };
+        let pattern = &self.pattern;
+        Err(("rule", format!("`{pattern}` has `silence_max` without effect: {what_never_ends}; leave it out")))
+    }
+
     /// The rule as the engine has it.
     pub(crate) fn rule(&self) -> Rule {
         let HistoryConfig { age_max, bytes_max, count_max } = self.history;
@@ -168,5 +183,27 @@ mod tests {
         assert!(error.message().contains("11s is too long; at most 10s"), "{error}");
         assert!(toml::from_str::<RuleConfig>("durability = 'memory'").unwrap_err().message().contains("pattern"));
         assert!(toml::from_str::<RuleConfig>("pattern = ''").unwrap_err().message().contains("is empty"));
+    }
+
+    #[test]
+    fn a_limit_of_silence_that_has_no_effect_is_refused() {
+        let check = |rule: &str| toml::from_str::<RuleConfig>(rule).unwrap().check();
+        for (rule, named) in [
+            (
+                "pattern = '@inbox/*'\nsilence_max = '1m'",
+                "`@inbox/*` has `silence_max` without effect: a channel whose",
+            ),
+            ("pattern = '@*'\nsilence_max = '1m'", "`@`"),
+            ("pattern = 'typing:*'\ndurability = 'transient'\nsilence_max = '1m'", "a `transient` channel"),
+        ] {
+            let (key, why) = check(rule).unwrap_err();
+            assert_eq!(key, "rule");
+            assert!(why.contains(named), "{why}");
+        }
+        for rule in
+            ["pattern = '*'\nsilence_max = '1m'", "pattern = '@inbox/*'", "pattern = 'a'\ndurability = 'transient'"]
+        {
+            assert_eq!(check(rule), Ok(()), "{rule}");
+        }
     }
 }

@@ -259,6 +259,8 @@ mod tests {
     fn settings_that_do_not_go_together_are_named_with_where_they_are_from() {
         let refusal = refusal("[streams]\nretry_min = '9s'");
         assert!(refusal.contains("`streams.retry_min` is 9s, which is longer") && refusal.contains("hub.toml"));
+        let refusal = self::refusal("[[rule]]\npattern = '@*'\nsilence_max = '1m'");
+        assert!(refusal.contains("`rule` `@*` has `silence_max` without effect") && refusal.contains("hub.toml"));
         let (_folder, mut sources) = with_file("");
         sources.flags = vec![said("--listen", "listen", &[])];
         assert!(sources.read().unwrap_err().to_string().contains("`listen` is empty"));
