@@ -27,6 +27,7 @@ mod inbox;
 mod proxy;
 mod publish;
 mod publishers;
+mod race;
 mod read;
 mod restart;
 mod resume;
