@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
-use crate::ending::END;
+use crate::ending::{END, REOPEN};
 use crate::follows::Follows;
 use crate::frame::{Form, Frame};
 use crate::lineage::{Lineage, Succession};
@@ -152,6 +152,11 @@ impl Entry {
     /// Whether it ends its channel.
     pub(crate) fn is_end(&self) -> bool {
         self.record.name.as_deref() == Some(END)
+    }
+
+    /// Whether it ends its channel or opens it again.
+    pub(crate) fn is_deed(&self) -> bool {
+        self.is_end() || self.record.name.as_deref() == Some(REOPEN)
     }
 
     /// One of its channels.

@@ -107,7 +107,8 @@ impl Witness {
         });
     }
 
-    /// The stream was sent an event that ends a channel. Whether its own witness may be concerned.
+    /// The stream was sent an event that ends a channel or opens it again. Its own witness may be concerned, and so is who
+    /// looks meanwhile.
     pub(crate) fn hears(&mut self, follows: &Follows, ended: &Record) {
         if let Known::Open { bench } = self.known() {
             let (begin, channels) = (usize::from(bench) * BENCH, follows.channels());

@@ -24,12 +24,13 @@ impl Shard {
         }
     }
 
-    /// Live streams were sent these entries. Those of one channel are at their end if that ended; of others somebody looks.
+    /// Live streams were sent these entries. Those of one channel are at their end if that ended; of others somebody looks,
+    /// or once more, if somebody looks already.
     pub(super) fn hear_ends(&mut self, entries: &[Arc<Entry>]) {
         let mut heard = Vec::new();
-        for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.is_end()) {
+        for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.is_deed()) {
             let later = entries.get(at + 1..).unwrap_or_default();
-            let is_last = !later.iter().any(|later| later.record.channels == entry.record.channels);
+            let is_last = entry.is_end() && !later.iter().any(|later| later.record.channels == entry.record.channels);
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
             for name in &entry.record.channels {
                 heard.extend(index.followers(name).flat_map(Followers::iter).map(|key| (key, entry, is_last)));
