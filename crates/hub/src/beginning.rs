@@ -270,6 +270,23 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_one_channel_that_is_too_old_is_told_so_whatever_else_is_followed_from_elsewhere() {
+        let (writer, head) = old_log(0);
+        let history = writer.history();
+        let after = Since::After(history.epochs.cursor(head.before(), None));
+        let follows = Follows::new(vec![(channel("c"), after), (channel("d"), Since::Start)], Vec::new());
+        let now = history.window.head().0;
+        let mut begun = Beginning::find(&history, Arc::new(follows), LastEventId::None, now, None).unwrap();
+        let mut told = || {
+            let page = begun.catchup.page(&history, Position::LAST).unwrap();
+            page.gaps.into_iter().map(|gap| (gap.scope, gap.reason, gap.from, gap.to)).collect::<Vec<_>>()
+        };
+        let (scope, horizon) = (GapScope::Channel(channel("c")), history.horizon.position());
+        assert_eq!(told(), [(scope, GapReason::Expired, Some(head.before()), horizon)]);
+        assert_eq!(told(), [], "once");
+    }
+
+    #[test]
     fn who_began_in_the_window_and_falls_out_of_it_when_floors_are_forgotten_is_told_so() {
         let (writer, head) = old_log(1 << 20);
         let history = writer.history();

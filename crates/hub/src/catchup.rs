@@ -25,6 +25,7 @@ use crate::tier::Tier;
 
 mod backfill;
 mod damaged;
+mod promised;
 mod told;
 
 use self::backfill::Backfill;
@@ -70,8 +71,15 @@ pub(crate) struct Catchup {
     running: bool,
 }
 
-/// A channel with its floor, and why that is there.
-type DueFloor = (ChannelName, Option<(Position, GapReason)>);
+/// A channel's floor as far as it matters to a stream.
+#[derive(Clone, Copy, Debug)]
+struct Floor {
+    position: Position,
+    /// Why it is there.
+    reason: GapReason,
+    /// The stream was promised what is above this.
+    promised: Position,
+}
 
 /// What a stream gets next.
 #[derive(Debug, Default)]
@@ -169,6 +177,7 @@ impl Catchup {
         // Floors are read after the events: what was removed meanwhile lies below a floor that is seen now.
         let mut page = Page::default();
         let damaged = self.damaged(history, &run, &names, from)?;
+        self.tell_sinces(history, from, &mut page);
         let floors = self.floors(history, from, &mut page)?;
         self.tell_forgotten(history, from, &mut page);
         for entry in run.entries {
@@ -239,7 +248,7 @@ impl Catchup {
         for ((pattern, _), due) in follows.patterns().iter().zip(due) {
             if due.len() <= PATTERN_GAPS_MAX {
                 for (name, floor) in due {
-                    self.tell(history, &name, floor, from, &mut floors, page);
+                    self.tell(history, &name, Some(floor), from, &mut floors, page);
                 }
             } else {
                 self.tell_pattern(pattern, due, from, &mut floors, page);
@@ -256,13 +265,17 @@ impl Catchup {
     }
 
     /// The channels of a pattern whose floors lie above `from`, with those.
-    fn due(&self, history: &History, pattern: &Pattern, from: Position) -> Result<Vec<DueFloor>, StoreError> {
+    fn due(
+        &self,
+        history: &History,
+        pattern: &Pattern,
+        from: Position,
+    ) -> Result<Vec<(ChannelName, Floor)>, StoreError> {
         let mut due = Vec::new();
         if history.floors.highest() > from {
             for row in history.rows(pattern) {
                 let (name, row, _) = row?;
-                let floor = self.floor(history, &name, row);
-                if floor.is_some_and(|(floor, _)| floor > from) {
+                if let Some(floor) = self.floor(history, &name, row).filter(|floor| floor.position > from) {
                     due.push((name, floor));
                 }
             }
@@ -270,34 +283,19 @@ impl Catchup {
         Ok(due)
     }
 
-    /// Whether the stream was promised events at or below a position. A backfill that began later was not.
-    fn began_before(&self, position: Position) -> bool {
-        self.backfill.as_ref().is_none_or(|backfill| backfill.upto <= position)
-    }
-
     /// The end of what a crash may have taken of a `memory` channel, where no floor is known beyond it.
-    fn crash_floor(
-        &self,
-        history: &History,
-        name: &ChannelName,
-        row: ChannelRow,
-        from: Position,
-    ) -> Option<(Position, GapReason)> {
-        let crashed = history.epochs.crashed();
-        let is_due = crashed > row.floor.max(from)
-            && history.rules.of(name).durability == Durability::Memory
-            && (self.began_before(crashed) || self.begins_after_an_id_before(name, crashed));
-        is_due.then_some((crashed, GapReason::Restart))
+    fn crash_floor(&self, history: &History, name: &ChannelName, row: ChannelRow, from: Position) -> Option<Floor> {
+        let position = history.epochs.crashed();
+        let is_due = position > row.floor.max(from) && history.rules.of(name).durability == Durability::Memory;
+        let promised =
+            self.promised(name, self.began_before(position)).filter(|promised| is_due && position > *promised)?;
+        Some(Floor { position, reason: GapReason::Restart, promised })
     }
 
-    /// The floor of a channel as far as it matters to this stream, and why it is there.
-    fn floor(&self, history: &History, name: &ChannelName, row: ChannelRow) -> Option<(Position, GapReason)> {
-        // What was removed before the backfill began was never promised, but to who says what it had before.
-        if self.backfill.as_ref().is_some_and(|backfill| row.moved <= backfill.upto)
-            && !self.begins_after_an_id_before(name, row.floor)
-        {
-            return None;
-        }
+    /// The floor of a channel as far as it matters to this stream.
+    fn floor(&self, history: &History, name: &ChannelName, row: ChannelRow) -> Option<Floor> {
+        let was_there = self.backfill.as_ref().is_none_or(|backfill| row.moved > backfill.upto);
+        let promised = self.promised(name, was_there).filter(|promised| row.floor > *promised)?;
         let of_before = history.epochs.is_of_before(row.floor);
         let reason = if of_before && history.rules.of(name).durability == Durability::Memory {
             GapReason::Restart
@@ -306,7 +304,7 @@ impl Catchup {
         } else {
             GapReason::Trimmed
         };
-        Some((row.floor, reason))
+        Some(Floor { position: row.floor, reason, promised })
     }
 
     /// Tells a channel's gap, if there is one that was not told.
@@ -314,14 +312,13 @@ impl Catchup {
         &mut self,
         history: &History,
         name: &ChannelName,
-        floor: Option<(Position, GapReason)>,
+        floor: Option<Floor>,
         from: Position,
         floors: &mut HashMap<ChannelName, Position>,
         page: &mut Page,
     ) {
-        let Some((floor, reason)) = floor else { return };
-        let told =
-            self.told.of.get(name).copied().unwrap_or_default().max(self.told.all).max(self.above(name)).max(from);
+        let Some(Floor { position: floor, reason, promised }) = floor else { return };
+        let told = self.told.of.get(name).copied().unwrap_or_default().max(self.told.all).max(promised).max(from);
         let seen = floors.entry(name.clone()).or_default();
         *seen = floor.max(*seen);
         if floor <= told {
@@ -338,22 +335,23 @@ impl Catchup {
     fn tell_pattern(
         &mut self,
         pattern: &Pattern,
-        due: Vec<DueFloor>,
+        due: Vec<(ChannelName, Floor)>,
         from: Position,
         floors: &mut HashMap<ChannelName, Position>,
         page: &mut Page,
     ) {
         let mut gap: Option<Gap> = None;
-        for (name, floor) in due {
-            let Some((floor, reason)) = floor else { continue };
-            let told = self.told.of.get(&name).copied().unwrap_or_default().max(self.told.all).max(self.above(&name));
+        for (name, Floor { position: floor, reason, promised }) in due {
+            let told = self.told.of.get(&name).copied().unwrap_or_default().max(self.told.all).max(promised);
             // A channel may have a row in each tier, and be followed by name, too.
             let seen = floors.entry(name.clone()).or_default();
             *seen = floor.max(*seen);
             if floor > told {
                 self.told.of.insert(name, floor);
                 let scope = GapScope::Pattern(pattern.clone());
-                let gap = gap.get_or_insert(Gap { scope, reason, from: Some(from), to: floor });
+                let told = told.max(from);
+                let gap = gap.get_or_insert(Gap { scope, reason, from: Some(told), to: floor });
+                gap.from = gap.from.min(Some(told));
                 gap.to = gap.to.max(floor);
             }
         }
@@ -373,9 +371,9 @@ impl Catchup {
         let may_be_memory =
             || history.rules.of_pattern(pattern).iter().any(|rule| rule.durability == Durability::Memory);
         let scope = GapScope::Pattern(pattern.clone());
-        let from = from.max(self.told.all);
-        let is_due = crashed > from && self.began_before(crashed) && may_be_memory();
-        if is_due && self.told.restarts.insert(scope.clone()) {
+        let Some(promised) = self.promised_of_pattern(pattern, self.began_before(crashed)) else { return };
+        let from = from.max(self.told.all).max(promised);
+        if crashed > from && may_be_memory() && self.told.restarts.insert(scope.clone()) {
             page.gaps.push(Gap { scope, reason: GapReason::Restart, from: Some(from), to: crashed });
         }
     }

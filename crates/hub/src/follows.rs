@@ -142,7 +142,7 @@ impl Follows {
         self.channels.binary_search_by(|(channel, _)| channel.cmp(name)).is_ok()
     }
 
-    /// From when on a channel is followed by its name.
+    /// From when on the channel is followed by its name.
     pub(crate) fn since_of(&self, name: &ChannelName) -> Option<Since> {
         let at = self.channels.binary_search_by(|(channel, _)| channel.cmp(name)).ok()?;
         self.channels.get(at).map(|(_, since)| *since)

@@ -28,7 +28,7 @@ pub(crate) struct Backfill {
     /// What counts where nothing is said for any of them.
     unsaid: Option<Since>,
     /// Found when its first page is read.
-    starts: Option<Starts>,
+    pub(super) starts: Option<Starts>,
     /// What is there since then is promised. Of what is added to a stream it is known when the first page is read.
     pub(super) began: Option<Position>,
     /// What was told before it went back to fill something in: that was not of what is filled in.
@@ -37,11 +37,11 @@ pub(crate) struct Backfill {
 
 /// Where the channels of a backfill begin.
 #[derive(Clone, Debug, Default)]
-struct Starts {
+pub(super) struct Starts {
     /// Of channels that have a start of their own, by a pattern or by name. Only what is above is delivered.
-    channels: HashMap<ChannelName, Position>,
+    pub(super) channels: HashMap<ChannelName, Position>,
     /// Of all other channels of the patterns, in the order of the patterns.
-    patterns: Vec<Position>,
+    pub(super) patterns: Vec<Position>,
 }
 
 /// What was added to a stream and is to be filled in.
@@ -154,15 +154,6 @@ impl Catchup {
         self.start(name) == Some(Position::ORIGIN)
     }
 
-    /// Whether a channel is filled in from an id on that is below a position. Who gives one has everything up to there, and
-    /// is told what is gone of the rest.
-    pub(super) fn begins_after_an_id_before(&self, name: &ChannelName, position: Position) -> bool {
-        let is_before = |since: Since| matches!(since, Since::After(id) if id.event() < position);
-        let of = self.of();
-        let by_name = of.since_of(name).is_some_and(is_before);
-        by_name || of.patterns().iter().any(|(pattern, since)| is_before(*since) && pattern.matches(name))
-    }
-
     /// Where the backfill of a channel begins, if there is one.
     fn start(&self, name: &ChannelName) -> Option<Position> {
         let backfill = self.backfill.as_ref()?;
@@ -251,6 +242,8 @@ fn start(
             None if known.row.moved > upto => Position::ORIGIN,
             None => known.bottom(),
         },
+        // Where that is another log's, it is as if there were none.
+        Since::After(id) if history.epochs.place(&id, history.window.head().0).is_err() => Position::ORIGIN,
         Since::After(id) => id.event(),
         Since::Ago(ago) => {
             if let Some(start) = ago_known.get(&ago) {

@@ -33,8 +33,13 @@ impl DamageTold {
 impl Catchup {
     /// Tells of floors that can't be read: something may have been removed below one that is as high as they may be.
     pub(super) fn tell_lost_floor(&mut self, to: Position, scope: GapScope, from: Position, page: &mut Page) {
-        let from = from.max(self.told.all);
-        if to > from && self.began_before(to) && self.told.damage.floors.insert(scope.clone()) {
+        let promised = match &scope {
+            GapScope::Channel(name) => self.promised(name, self.began_before(to)),
+            GapScope::Pattern(pattern) => self.promised_of_pattern(pattern, self.began_before(to)),
+        };
+        let Some(promised) = promised else { return };
+        let from = from.max(self.told.all).max(promised);
+        if to > from && self.told.damage.floors.insert(scope.clone()) {
             page.gaps.push(Gap { scope, reason: GapReason::Damaged, from: Some(from), to });
         }
     }

@@ -23,14 +23,21 @@ pub(super) struct Told {
     pub(super) patterns: HashMap<Pattern, (Position, Position)>,
     /// Patterns whose `restart` gap was told.
     pub(super) restarts: HashSet<GapScope>,
+    /// Of what is to be filled in after an id that is too old or of no use, up to where that was told.
+    pub(super) sinces: HashMap<GapScope, Position>,
     /// What was told of damage. Unlike floors, it is told page by page.
     pub(super) damage: DamageTold,
 }
 
 impl Told {
+    /// Above which position nothing was told of a `since` that is a position itself.
+    pub(super) fn not_told(&self, since: Position, scope: impl Fn() -> GapScope) -> Position {
+        if self.sinces.is_empty() { since } else { self.sinces.get(&scope()).map_or(since, |told| since.max(*told)) }
+    }
+
     /// Adds what had been told before.
     pub(super) fn add(&mut self, before: Self) {
-        let Self { all, of, patterns, restarts, damage } = before;
+        let Self { all, of, patterns, restarts, sinces, damage } = before;
         // What was told of all that is filled in was not told of all that is followed.
         self.all = all;
         for (name, told) in of {
@@ -41,6 +48,7 @@ impl Told {
             self.patterns.entry(pattern).or_insert(told);
         }
         self.restarts.extend(restarts);
+        self.sinces.extend(sinces);
         self.damage.add(damage);
     }
 }

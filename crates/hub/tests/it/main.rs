@@ -12,6 +12,7 @@ mod hub;
 mod reading;
 mod reload;
 mod retention;
+mod since;
 #[cfg(target_os = "linux")]
 mod slow_readers;
 mod store_failure;

@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::ends::{can_end, check_words, number_of};
-use super::steering::{Kept, Span, Steered};
+use super::steering::{Had, Span, Steered};
 use super::{CHANNELS, ENDING, Reference, USERS, name};
 use crate::audience::{EVERYONE, is_everyone};
 use crate::beginning::LastEventId;
@@ -142,11 +142,11 @@ impl Client {
     }
 
     /// What the hub keeps at the moment at which this stream is opened.
-    pub(super) fn promise(&mut self, floors: HashMap<ChannelName, Position>, kept: &Kept) {
+    pub(super) fn promise(&mut self, floors: HashMap<ChannelName, Position>, had: &Had) {
         self.floors = floors;
         if self.last_id.is_empty() || self.began.is_none() {
             // Nothing of what was promised before has come.
-            self.steered.known_mut().iter_mut().for_each(|item| item.promise(kept));
+            self.steered.known_mut().iter_mut().for_each(|item| item.promise(had));
         }
     }
 
@@ -419,7 +419,8 @@ impl Client {
                 let spans = self.steered.spans.iter().filter(|span| span.item.includes(c));
                 spans.into_iter().any(|span| {
                     let floors = span.item.floors.as_ref().unwrap_or(began_floors);
-                    matches!(span.item.since, Since::Ago(_)) || floors.get(*c).is_none_or(|floor| *floor < position)
+                    matches!(span.item.since, Since::Ago(_) | Since::After(_))
+                        || floors.get(*c).is_none_or(|floor| *floor < position)
                 })
             };
             (range && event.channels.iter().filter(scope).any(|c| known_before(&c))).then_some(())

@@ -39,7 +39,7 @@ impl World {
         let shard = self.rng.random_range(0..self.hub.shards.len());
         // What is kept at this moment is what the stream is promised.
         let floors = self.floors();
-        let kept = self.reference.kept(&self.hub.history);
+        let past = self.reference.had(&self.hub.history);
         let id = if self.clients[which].is_named { self.clients[which].id } else { self.next_id() };
         let client = &mut self.clients[which];
         client.id = id;
@@ -47,7 +47,7 @@ impl World {
             client.steered.is_forgotten();
         }
         let (head, slot) = self.hub.writer.window.head();
-        client.promise(floors, &kept);
+        client.promise(floors, &past);
         let (mut subscription, outlet, mut last) = client.connect(slot);
         let mut resumed = None;
         if client.is_named {

@@ -14,6 +14,7 @@ use crate::tier::Tier;
 use crate::user::UserName;
 
 use super::ends::Ends;
+use super::steering::{Had, HadEvent};
 use super::trouble::Doubt;
 
 /// Whom an event is not for.
@@ -86,23 +87,20 @@ impl Reference {
         self.events.iter().enumerate().filter_map(|(number, event)| event.as_ref().map(|event| (number, event)))
     }
 
-    /// What is kept of each channel above its floor, oldest first; expired events too, which count in `last:N` until they
-    /// are swept.
-    pub(super) fn kept(&self, history: &History) -> HashMap<ChannelName, Vec<(Position, usize)>> {
+    /// What each channel had, oldest first; above its floor it has it still, expired events too, which count in `last:N` until
+    /// they are swept.
+    pub(super) fn had(&self, history: &History) -> Had {
         let mut floors: HashMap<&ChannelName, Position> = HashMap::new();
-        let mut kept: HashMap<ChannelName, Vec<(Position, usize)>> = HashMap::new();
+        let mut had = Had::new();
         for (number, event) in self.events() {
             let Some(position) = event.position else { continue };
-            if event.lost {
-                continue;
-            }
             for channel in &event.channels {
-                if *floors.entry(channel).or_insert_with(|| self.floor(history, channel)) < position {
-                    kept.entry(channel.clone()).or_default().push((position, number));
-                }
+                let floor = *floors.entry(channel).or_insert_with(|| self.floor(history, channel));
+                let is_kept = !event.lost && floor < position;
+                had.entry(channel.clone()).or_default().push(HadEvent { position, number, is_kept });
             }
         }
-        kept
+        had
     }
 
     /// The hub was restarted: `memory` events are gone.

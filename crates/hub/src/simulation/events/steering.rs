@@ -19,8 +19,17 @@ use crate::remembered::Where;
 use crate::shard::change::{Answered, Order, What};
 use crate::stream_id::StreamId;
 
-/// What is kept of each channel, oldest first.
-pub(super) type Kept = HashMap<ChannelName, Vec<(Position, usize)>>;
+/// What each channel ever had, oldest first.
+pub(super) type Had = HashMap<ChannelName, Vec<HadEvent>>;
+
+/// An event that a channel had.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HadEvent {
+    pub(super) position: Position,
+    pub(super) number: usize,
+    /// Whether the channel has it still.
+    pub(super) is_kept: bool,
+}
 
 /// Something that a client follows: a channel or a pattern, by its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,18 +56,21 @@ impl Item {
         (&self.channel, &self.pattern) == (&other.channel, &other.pattern)
     }
 
-    /// What is promised of it while so much is kept.
-    pub(super) fn promise(&mut self, kept: &Kept) {
-        self.promised = kept
+    /// What is promised of it where channels had so much.
+    pub(super) fn promise(&mut self, had: &Had) {
+        self.promised = had
             .iter()
             .filter(|(channel, _)| self.includes(channel))
             .flat_map(|(channel, events)| {
-                let count = match self.since {
-                    Since::Start => events.len(),
-                    Since::Last(count) => count as usize,
-                    Since::Unsaid | Since::Now | Since::Ago(_) | Since::After(_) => 0,
+                let (count, above, or_told) = match self.since {
+                    Since::Start => (events.len(), Position::ORIGIN, false),
+                    Since::Last(count) => (count as usize, Position::ORIGIN, false),
+                    // What is gone is told.
+                    Since::After(id) => (events.len(), id.event(), true),
+                    Since::Unsaid | Since::Now | Since::Ago(_) => (0, Position::ORIGIN, false),
                 };
-                events.iter().rev().take(count).map(|(_, number)| (channel.clone(), *number))
+                let events = events.iter().filter(move |event| event.position > above && (event.is_kept || or_told));
+                events.rev().take(count).map(|event| (channel.clone(), event.number))
             })
             .collect();
     }
@@ -212,7 +224,7 @@ impl Steered {
         &mut self,
         change: &Change,
         followed: &Followed,
-        kept: &Kept,
+        had: &Had,
         floors: Option<&HashMap<ChannelName, Position>>,
     ) {
         let removed = items(&change.remove, u32::MAX);
@@ -224,7 +236,7 @@ impl Steered {
         for mut item in items(&change.add, self.added) {
             if !state.iter().any(|other| other.is(&item)) {
                 is_changed = true;
-                item.promise(kept);
+                item.promise(had);
                 item.floors = floors.cloned();
                 state.push(item);
             }
@@ -251,12 +263,13 @@ impl Steered {
     }
 }
 
-/// Some change.
-fn random_change(is_plain: bool, rng: &mut StdRng) -> Change {
+/// Some change; `id` is that of some event.
+fn random_change(is_plain: bool, id: Option<Cursor>, rng: &mut StdRng) -> Change {
     let since = |rng: &mut StdRng| match rng.random_range(0..6) {
         0 | 1 => Since::Start,
         2 => Since::Last(rng.random_range(0..6)),
         3 => Since::Ago(std::time::Duration::from_secs(rng.random_range(0..200))),
+        4 => id.map_or(Since::Now, Since::After),
         _ => Since::Now,
     };
     let pick = |rng: &mut StdRng, chance: f64| {
@@ -276,7 +289,8 @@ impl World {
     /// A client wants to follow something else.
     pub(super) fn change_one(&mut self) {
         let which = self.rng.random_range(0..self.clients.len());
-        let change = random_change(self.clients[which].is_plain, &mut self.rng);
+        let id = self.some_id();
+        let change = random_change(self.clients[which].is_plain, id, &mut self.rng);
         if self.rng.random_bool(0.3) {
             self.calm();
         }
@@ -288,9 +302,9 @@ impl World {
             Where::Open(shard) => self.send_change(which, shard, change),
             Where::Closed => {
                 let followed = self.hub.remembered.change(id, &change).unwrap().unwrap();
-                let (kept, _) = self.kept_now();
+                let (past, _) = self.had_now();
                 self.trace.push(format!("changed while away: {}", followed.revision));
-                self.clients[which].steered.answered(&change, &followed, &kept, None);
+                self.clients[which].steered.answered(&change, &followed, &past, None);
             }
             Where::Ended => unreachable!("nobody ends a stream"),
             Where::Unknown => {
@@ -299,6 +313,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The id of some event of this log: whichever it is by what happened so far.
+    fn some_id(&self) -> Option<Cursor> {
+        let events: Vec<Position> = self.reference.events().filter_map(|(_, event)| event.position).collect();
+        let at = self.trace.len().checked_rem(events.len())?;
+        events.get(at).map(|position| self.hub.history.epochs.cursor(*position, None))
     }
 
     /// Nothing is published for a while: streams become level with the log.
@@ -333,13 +354,13 @@ impl World {
         }
     }
 
-    /// What is kept, where that can be seen, and the floors.
-    fn kept_now(&self) -> (Kept, HashMap<ChannelName, Position>) {
+    /// What channels had, where that can be seen, and the floors.
+    fn had_now(&self) -> (Had, HashMap<ChannelName, Position>) {
         if !self.can_look() {
             return Default::default();
         }
         let floors = self.floors();
-        (self.reference.kept(&self.hub.history), floors)
+        (self.reference.had(&self.hub.history), floors)
     }
 
     /// What the hub has answered so far.
@@ -350,11 +371,11 @@ impl World {
             for (change, mut answer) in asked {
                 match answer.try_recv() {
                     Ok(Answered::Done(followed)) => {
-                        let (kept, floors) = self.kept_now();
+                        let (past, floors) = self.had_now();
                         let is_level = followed.id.as_deref().is_some_and(|id| id.starts_with(&head));
                         self.trace.push(format!("changed: {} level: {is_level}", followed.revision));
                         let floors = (is_level && !floors.is_empty()).then_some(&floors);
-                        self.clients[which].steered.answered(&change, &followed, &kept, floors);
+                        self.clients[which].steered.answered(&change, &followed, &past, floors);
                     }
                     Ok(Answered::Refused(_) | Answered::NotHere) | Err(oneshot::error::TryRecvError::Closed) => {
                         self.trace.push("not changed".into());

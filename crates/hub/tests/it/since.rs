@@ -1,0 +1,133 @@
+//! From when on streams want events, where that differs by channel or is said of what is added to an open one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_hub::store::memory::MemoryStore;
+use fanfare_hub::{
+    Change, ChannelName, Draft, Event, Follows, HistoryLimits, Hub, HubConfig, Pattern, Publisher, Rule, Since, Stream,
+    StreamId, Subscribe,
+};
+
+use crate::reading::read_until;
+
+const FOREIGN: &str = "000009-deadbeef-0000000001";
+
+fn name(text: &str) -> ChannelName {
+    ChannelName::new(text).unwrap()
+}
+
+fn follow(of: &[(&str, Since)]) -> Follows {
+    Follows::new(of.iter().map(|(of, since)| (name(of), *since)).collect(), vec![])
+}
+
+fn follow_pattern(of: &str, since: Since) -> Follows {
+    Follows::new(vec![], vec![(Pattern::new(of).unwrap(), since)])
+}
+
+fn after(id: &str) -> Since {
+    Since::After(id.parse().unwrap())
+}
+
+fn open(rules: Vec<Rule>) -> Hub {
+    let config = HubConfig { rules, shards: 1, ..HubConfig::default() };
+    Hub::with_store(Arc::new(MemoryStore::default()), config).unwrap()
+}
+
+fn listen(hub: &Hub, follows: Follows) -> Stream {
+    hub.subscribe(Subscribe { follows, ..Subscribe::default() }).unwrap()
+}
+
+async fn publish(hub: &Hub, channel: &str, event: impl Into<Event>) -> String {
+    hub.publish(channel, event).await.unwrap().id.unwrap()
+}
+
+/// What a stream is sent up to now.
+async fn all(hub: &Hub, stream: &mut Stream) -> String {
+    let mut text = read_until(stream, "fanfare.hello").await;
+    hub.publish_draft(Draft::to_everyone("mark".into(), Publisher::Hub).unwrap()).await.unwrap();
+    text.push_str(&read_until(stream, "data: mark\n").await);
+    text
+}
+
+/// The same of a stream of `d` to which something is added.
+async fn added(hub: &Hub, add: Follows) -> String {
+    let mut stream = listen(hub, follow(&[("d", Since::Now)]));
+    let hello = read_until(&mut stream, "\n\n").await;
+    let id: StreamId = hello.split("\"stream\":\"").nth(1).unwrap().get(..32).unwrap().parse().unwrap();
+    hub.change_stream(id, Change { add, remove: Follows::default() }).await.unwrap();
+    hello + &all_more(hub, &mut stream).await
+}
+
+async fn all_more(hub: &Hub, stream: &mut Stream) -> String {
+    hub.publish_draft(Draft::to_everyone("mark".into(), Publisher::Hub).unwrap()).await.unwrap();
+    read_until(stream, "data: mark\n").await
+}
+
+/// The gaps that were told, each by what it is of, its reason and where it begins.
+fn gaps(text: &str) -> Vec<String> {
+    let gaps = text.split("event: fanfare.gap\ndata: ").skip(1);
+    gaps.map(|gap| gap.lines().next().unwrap().rsplit_once(",\"to\"").unwrap().0.to_owned() + "}").collect()
+}
+
+/// The data of what was delivered.
+fn data(text: &str) -> Vec<&str> {
+    let frames = text.split("\n\n").filter(|frame| !frame.contains("event: fanfare."));
+    frames.filter_map(|frame| frame.rsplit_once("data: ")).map(|(_, data)| data).collect()
+}
+
+/// A hub whose channel `c` has only the last few of what it had, with the id of its first event.
+async fn trimmed() -> (Hub, String) {
+    let history = HistoryLimits { count_max: 5, ..HistoryLimits::default() };
+    let hub = open(vec![Rule::new(Pattern::new("c").unwrap()).history(history)]);
+    publish(&hub, "other", "x").await;
+    let first = publish(&hub, "c", "first").await;
+    for n in 0..50 {
+        publish(&hub, "c", n.to_string()).await;
+    }
+    for _ in 0..200 {
+        if hub.channel(&name("c")).unwrap().events <= 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    publish(&hub, "other", "x").await;
+    (hub, first)
+}
+
+#[tokio::test]
+async fn what_is_missing_after_an_id_or_a_time_is_told_whatever_else_is_followed_from_elsewhere() {
+    let (hub, first) = trimmed().await;
+    let gap = format!(r#"{{"channel":"c","reason":"trimmed","from":"{first}"}}"#);
+    let beside = |since| follow(&[("c", since), ("d", Since::Start)]);
+    let by_pattern =
+        Follows::new(vec![(name("d"), Since::Start)], follow_pattern("c*", after(&first)).patterns().to_vec());
+    for follows in [beside(after(&first)), by_pattern] {
+        let text = all(&hub, &mut listen(&hub, follows)).await;
+        assert_eq!((gaps(&text), data(&text).contains(&"49")), (vec![gap.clone()], true), "{text}");
+    }
+    for add in [follow(&[("c", after(&first))]), follow_pattern("c*", after(&first))] {
+        let text = added(&hub, add).await;
+        assert_eq!((gaps(&text), data(&text).contains(&"49")), (vec![gap.clone()], true), "{text}");
+    }
+    let text = all(&hub, &mut listen(&hub, beside(Since::Ago(Duration::from_mins(5))))).await;
+    assert_eq!(gaps(&text).len(), 1, "a duration asks for all of it, too: {text}");
+    for since in [Since::Start, Since::Last(100)] {
+        let text = all(&hub, &mut listen(&hub, follow(&[("c", since), ("d", Since::Now)]))).await;
+        assert_eq!(gaps(&text), [""; 0], "{since:?} asks for what there is");
+    }
+    let last = hub.channel(&name("c")).unwrap().head.unwrap();
+    let text = all(&hub, &mut listen(&hub, beside(after(&last)))).await;
+    assert_eq!(gaps(&text), [""; 0], "after that nothing is gone");
+}
+
+#[tokio::test]
+async fn a_foreign_id_of_one_channel_is_told_to_be_unknown_and_its_history_begins() {
+    let (hub, _) = trimmed().await;
+    let text = all(&hub, &mut listen(&hub, follow(&[("c", after(FOREIGN)), ("d", Since::Start)]))).await;
+    assert_eq!(gaps(&text), [r#"{"channel":"c","reason":"unknown","from":null}"#], "{text}");
+    assert!(data(&text).contains(&"49") && text.contains("id: 000001"), "{text}");
+    let text = all(&hub, &mut listen(&hub, follow(&[("c", after(FOREIGN))]))).await;
+    assert_eq!(gaps(&text).len(), 2, "where it is the only one, it counts for what is for everyone, too: {text}");
+    assert!(data(&text).contains(&"49"), "{text}");
+}
