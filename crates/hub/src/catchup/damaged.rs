@@ -107,7 +107,7 @@ impl Catchup {
 
     /// All channels and patterns.
     fn all(&self) -> Vec<GapScope> {
-        let channels = self.of().channels().iter().map(|(name, _)| GapScope::Channel(name.clone()));
+        let channels = self.of().names().map(|name| GapScope::Channel(name.clone()));
         let patterns = self.of().patterns().iter().map(|(pattern, _)| GapScope::Pattern(pattern.clone()));
         channels.chain(patterns).collect()
     }
@@ -124,7 +124,7 @@ impl Catchup {
             None => Ok(true),
         };
         let mut scopes = Vec::new();
-        for (name, _) in self.of().channels() {
+        for name in self.of().names() {
             if may_have(history.row_if_readable(name)?)? {
                 scopes.push(GapScope::Channel(name.clone()));
             }

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use fanfare_hub::Hub;
+use fanfare_hub::{ChannelName, Follows, Hub, Since, Subscribe};
 
-use super::fixture::{Story, files, place, read};
+use super::fixture::{Story, drop_journals, files, place, read};
+use crate::reading::read_until;
 
 /// Where the batches of a journal begin, as far as their first bytes tell: start, one to a few items, the item of the seal.
 fn batches(journal: &[u8]) -> Vec<usize> {
@@ -68,6 +69,25 @@ async fn a_journal_that_is_gone_is_noticed_by_the_mark() {
     let again = read(folder.path()).await;
     assert!(again.events.contains_key(&id), "what is written afterwards stays: {id:?}");
     assert_eq!(again.gaps, told.gaps);
+}
+
+#[tokio::test]
+async fn what_is_lost_with_a_journal_may_have_been_for_everyone() {
+    let story = Story::in_tables(40).await;
+    let name = ChannelName::new("c0").unwrap();
+    let hub = Hub::open(story.folder.path()).unwrap();
+    let last_event_id = hub.channel(&name).unwrap().head;
+    hub.publish("c0", "lost").await.unwrap();
+    hub.close().await;
+    drop_journals(story.folder.path());
+    let hub = Hub::open(story.folder.path()).unwrap();
+    let follows = Follows::new(vec![(name, Since::Now)], vec![]);
+    let mut stream = hub.subscribe(Subscribe { follows, last_event_id, ..Subscribe::default() }).unwrap();
+    hub.publish("c0", "later").await.unwrap();
+    let text = read_until(&mut stream, "data: later\n").await;
+    let told = |channel: &str| text.contains(&format!(r#"{{"channel":"{channel}","reason":"damaged""#));
+    assert!(told("c0") && told("@everyone"), "{text}");
+    hub.close().await;
 }
 
 #[tokio::test]
