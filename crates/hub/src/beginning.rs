@@ -106,14 +106,17 @@ impl Beginning {
         let catchup = match (cursor, common) {
             // Of a fill that nobody knows of only the cursor is of use.
             (Some(cursor), _) => match cursor.backfill.filter(|_| cursor.fill.is_none()) {
-                Some(at) => Catchup::backfill(history, follows.clone(), (cursor.position, at), unsaid)?,
+                Some(at) => {
+                    let unsaid = matches!(common, Some(Since::Now | Since::Unsaid)).then_some(unsaid);
+                    Catchup::backfill(history, follows.clone(), (cursor.position, at), unsaid)?
+                }
                 None => Catchup::resume(follows.clone(), cursor.position, false),
             },
             (None, None | Some(Since::Start | Since::Last(_))) => {
-                Catchup::backfill(history, follows.clone(), (head, Position::ORIGIN), unsaid)?
+                Catchup::backfill(history, follows.clone(), (head, Position::ORIGIN), None)?
             }
             (None, Some(Since::Unsaid)) if has_values => {
-                Catchup::backfill(history, follows.clone(), (head, Position::ORIGIN), unsaid)?
+                Catchup::backfill(history, follows.clone(), (head, Position::ORIGIN), None)?
             }
             (None, Some(Since::Ago(ago))) => {
                 Catchup::begin(history, follows.clone(), history.position_ago(ago)?.min(head))
@@ -145,7 +148,7 @@ impl Beginning {
     /// says nothing, from where history begins.
     fn unknown(history: &History, follows: Arc<Follows>, head: Position) -> Result<Self, CatchupError> {
         let gaps = gaps_for_all(&follows, GapReason::Unknown, None, head);
-        let catchup = Catchup::backfill(history, follows, (head, Position::ORIGIN), Since::Start)?.told(head);
+        let catchup = Catchup::backfill(history, follows, (head, Position::ORIGIN), Some(Since::Start))?.told(head);
         Ok(Self { catchup, gaps, resumed: false, known: false })
     }
 }

@@ -13,7 +13,7 @@ use crate::channel::ChannelName;
 use crate::directory::ChannelRow;
 use crate::entry::Entry;
 use crate::follows::Follows;
-use crate::history::{History, Known, Source};
+use crate::history::{History, Known, Run, Source};
 use crate::limits::{LAST_CHANNELS_MAX, PAGE_CHANNELS_MAX, PATTERN_GAPS_MAX};
 use crate::notice::{ByeReason, GapReason};
 use crate::pattern::Pattern;
@@ -90,6 +90,15 @@ pub(crate) struct Page {
     pub(crate) entries: Vec<(Arc<Entry>, usize)>,
     /// Why the stream is to end, if a rule says so.
     pub(crate) end: Option<ByeReason>,
+}
+
+impl Page {
+    /// Has the stream end where it was too slow for a channel whose rule says so.
+    fn end_by_rule(&mut self, history: &History, name: &ChannelName, reason: GapReason) {
+        if reason == GapReason::Overflow && history.rules.of(name).overflow == Overflow::Close {
+            self.end = Some(ByeReason::Overflow);
+        }
+    }
 }
 
 /// Why history can't be read.
@@ -178,7 +187,10 @@ impl Catchup {
         let mut page = Page::default();
         let damaged = self.damaged(history, &run, &names, from)?;
         self.tell_sinces(history, from, &mut page);
-        let floors = self.floors(history, from, &mut page)?;
+        let mut floors = self.floors(history, from, &mut page)?;
+        if self.backfill.is_some() {
+            self.find_bottoms(history, &run, &mut floors)?;
+        }
         self.tell_forgotten(history, from, &mut page);
         for entry in run.entries {
             let kept = |name: &ChannelName| {
@@ -251,7 +263,7 @@ impl Catchup {
                     self.tell(history, &name, Some(floor), from, &mut floors, page);
                 }
             } else {
-                self.tell_pattern(pattern, due, from, &mut floors, page);
+                self.tell_pattern(history, pattern, due, from, &mut floors, page);
             }
             self.tell_restart(history, pattern, from, page);
             // Of channels whose rows are lost nobody knows what they are called.
@@ -262,6 +274,25 @@ impl Catchup {
             }
         }
         Ok(floors)
+    }
+
+    /// Adds below what the channels of some events keep nothing, where that was not promised either: an event may be there all
+    /// the same, as another channel keeps it, or as it is yet to be removed.
+    fn find_bottoms(
+        &self,
+        history: &History,
+        run: &Run,
+        floors: &mut HashMap<ChannelName, Position>,
+    ) -> Result<(), StoreError> {
+        for name in run.entries.iter().flat_map(|entry| &entry.record.channels) {
+            if self.of().includes(name)
+                && !floors.contains_key(name)
+                && let Some(known) = history.row_if_readable(name)?
+            {
+                floors.insert(name.clone(), known.bottom());
+            }
+        }
+        Ok(())
     }
 
     /// The channels of a pattern whose floors lie above `from`, with those.
@@ -324,9 +355,7 @@ impl Catchup {
         if floor <= told {
             return;
         }
-        if reason == GapReason::Overflow && history.rules.of(name).overflow == Overflow::Close {
-            page.end = Some(ByeReason::Overflow);
-        }
+        page.end_by_rule(history, name, reason);
         self.told.of.insert(name.clone(), floor);
         page.gaps.push(Gap { scope: GapScope::Channel(name.clone()), reason, from: Some(told), to: floor });
     }
@@ -334,6 +363,7 @@ impl Catchup {
     /// Tells one gap for many channels of a pattern.
     fn tell_pattern(
         &mut self,
+        history: &History,
         pattern: &Pattern,
         due: Vec<(ChannelName, Floor)>,
         from: Position,
@@ -347,6 +377,7 @@ impl Catchup {
             let seen = floors.entry(name.clone()).or_default();
             *seen = floor.max(*seen);
             if floor > told {
+                page.end_by_rule(history, &name, reason);
                 self.told.of.insert(name, floor);
                 let scope = GapScope::Pattern(pattern.clone());
                 let told = told.max(from);
@@ -390,3 +421,6 @@ fn channels_of(
     let channels = History::known(rows.into_iter());
     Ok((channels.len() <= count_max).then_some(channels))
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,7 +250,7 @@ impl State {
     /// The same for a listener whose id is of no use, and that is told so.
     pub(crate) fn anew(&self) -> Self {
         let added = vec![Added::default(); self.added.len()];
-        let is_unsaid = matches!(self.follows.common_since(), Some(Since::Now | Since::Unsaid));
+        let is_unsaid = self.follows.sinces().any(|since| matches!(since, Since::Now | Since::Unsaid));
         Self { added, is_unsaid, ..self.clone() }
     }
 

@@ -252,7 +252,7 @@ mod tests {
         assert!(history.horizon.position() >= position, "the event is older than cursors may be");
         let follows = Arc::new(Follows::new(vec![(name.clone(), Since::Start)], Vec::new()));
         let (head, _) = history.window.head();
-        let mut catchup = Catchup::backfill(&history, follows, (head, Position::ORIGIN), Since::Start).unwrap();
+        let mut catchup = Catchup::backfill(&history, follows, (head, Position::ORIGIN), Some(Since::Start)).unwrap();
         wait(&[501, 1, 60]);
         let page = catchup.page(&history, head).unwrap();
         let gap = Gap {

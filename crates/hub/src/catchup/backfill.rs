@@ -25,7 +25,7 @@ pub(crate) struct Backfill {
     pub(crate) revision: Option<u32>,
     /// What it is of, where that isn't all that the stream follows.
     of: Option<Arc<Follows>>,
-    /// What counts where nothing is said for any of them.
+    /// What counts where nothing is said, if that is something else than ever.
     unsaid: Option<Since>,
     /// Found when its first page is read.
     pub(super) starts: Option<Starts>,
@@ -67,15 +67,14 @@ pub(crate) struct Resumed {
 
 impl Catchup {
     /// A backfill up to `upto`, of which everything up to `at` was delivered before, with each channel from its own
-    /// `since` on. `unsaid` is what counts where nothing is said for any of them.
+    /// `since` on. `unsaid` is what counts where nothing is said.
     pub(crate) fn backfill(
         history: &History,
         follows: Arc<Follows>,
         (upto, at): (Position, Position),
-        unsaid: Since,
+        unsaid: Option<Since>,
     ) -> Result<Self, CatchupError> {
-        let unsaid = matches!(follows.common_since(), Some(Since::Now | Since::Unsaid)).then_some(unsaid);
-        let starts = Some(Starts::find(history, &follows, upto, unsaid)?);
+        let starts = Some(Starts::find(history, &follows, (upto, at == Position::ORIGIN), unsaid)?);
         let began = Some(upto);
         let backfill = Backfill { upto, revision: None, of: None, unsaid, starts, began, before: None };
         Ok(Self { backfill: Some(backfill), ..Self::resume(follows, at, false) })
@@ -135,10 +134,11 @@ impl Catchup {
     /// Finds where the channels of a backfill begin, unless that is known.
     pub(super) fn find_starts(&mut self, history: &History) -> Result<(), CatchupError> {
         let of = self.of().clone();
+        let is_new = self.at == Position::ORIGIN;
         if let Some(backfill) = &mut self.backfill
             && backfill.starts.is_none()
         {
-            backfill.starts = Some(Starts::find(history, &of, backfill.upto, backfill.unsaid)?);
+            backfill.starts = Some(Starts::find(history, &of, (backfill.upto, is_new), backfill.unsaid)?);
             backfill.began.get_or_insert_with(|| history.window.head().0);
         }
         Ok(())
@@ -166,9 +166,18 @@ impl Catchup {
 }
 
 impl Starts {
-    fn find(history: &History, follows: &Follows, upto: Position, unsaid: Option<Since>) -> Result<Self, CatchupError> {
+    /// Of a backfill up to `upto`, of which nothing was delivered yet where `is_new`.
+    fn find(
+        history: &History,
+        follows: &Follows,
+        (upto, is_new): (Position, bool),
+        unsaid: Option<Since>,
+    ) -> Result<Self, CatchupError> {
         let mut starts = Self::default();
-        let since = |since: Since| unsaid.unwrap_or(since);
+        let since = |since: Since| match since {
+            Since::Now | Since::Unsaid => unsaid.unwrap_or(since),
+            Since::Start | Since::Last(_) | Since::After(_) | Since::Ago(_) => since,
+        };
         let last = of_last(history, follows.patterns().iter().map(|(pattern, of)| (pattern, since(*of))))?;
         let mut ago: HashMap<Duration, Position> = HashMap::new();
         for (_, of) in follows.patterns() {
@@ -176,16 +185,16 @@ impl Starts {
                 // Channels that appear later have nothing at or below the cursor.
                 starts.patterns.push(upto);
             } else {
-                starts.patterns.push(start(history, Known::default(), since(*of), upto, &mut ago)?);
+                starts.patterns.push(start(history, Known::default(), since(*of), (upto, is_new), &mut ago)?);
             }
         }
         for (name, (known, count)) in last {
-            let start = start(history, known, Since::Last(count), upto, &mut ago)?;
+            let start = start(history, known, Since::Last(count), (upto, is_new), &mut ago)?;
             starts.channels.insert(name, start);
         }
         for (name, of) in follows.channels() {
             let known = history.row_if_readable(name)?.unwrap_or_default();
-            let start = start(history, known, since(*of), upto, &mut ago)?;
+            let start = start(history, known, since(*of), (upto, is_new), &mut ago)?;
             starts.channels.entry(name.clone()).and_modify(|other| *other = start.min(*other)).or_insert(start);
         }
         Ok(starts)
@@ -223,12 +232,12 @@ pub(crate) fn is_too_wide(history: &History, follows: &Follows) -> Result<bool, 
 }
 
 /// Above which position a channel's backfill up to `upto` begins.
-/// What a duration means is remembered in `ago`, so that it is looked for once.
+/// Where nothing of it was delivered yet, it `is_new`. What a duration means is remembered in `ago`, so that it is looked for once.
 fn start(
     history: &History,
     known: Known,
     since: Since,
-    upto: Position,
+    (upto, is_new): (Position, bool),
     ago_known: &mut HashMap<Duration, Position>,
 ) -> Result<Position, StoreError> {
     let start = match since {
@@ -249,9 +258,13 @@ fn start(
             if let Some(start) = ago_known.get(&ago) {
                 return Ok((*start).min(upto));
             }
-            // As of when the backfill began, so that a cut in the middle doesn't move the start.
-            let began_ms = history.time_at(upto)?.unwrap_or_default();
-            let start = history.position_at(began_ms.saturating_sub(ago.as_millis() as u64))?;
+            let start = if is_new {
+                history.position_ago(ago)?
+            } else {
+                // When it began nobody knows any more, but not before this: a cut in the middle leaves nothing out.
+                let began_ms = history.time_at(upto)?.unwrap_or_default();
+                history.position_at(began_ms.saturating_sub(ago.as_millis() as u64))?
+            };
             ago_known.insert(ago, start);
             start
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fanfare_hub::store::memory::MemoryStore;
 use fanfare_hub::{
-    Change, ChannelName, Draft, Event, Follows, HistoryLimits, Hub, HubConfig, Pattern, Publisher, Rule, Since, Stream,
-    StreamId, Subscribe,
+    Change, ChannelName, Clock, Draft, Event, Follows, HistoryLimits, Hub, HubConfig, ManualClock, Pattern, Publisher,
+    Rule, Since, Stream, StreamId, Subscribe, SystemClock,
 };
 
 use crate::reading::read_until;
@@ -30,7 +30,11 @@ fn after(id: &str) -> Since {
 }
 
 fn open(rules: Vec<Rule>) -> Hub {
-    let config = HubConfig { rules, shards: 1, ..HubConfig::default() };
+    open_at(Arc::new(SystemClock::default()), rules)
+}
+
+fn open_at(clock: Arc<dyn Clock>, rules: Vec<Rule>) -> Hub {
+    let config = HubConfig { rules, clock, shards: 1, ..HubConfig::default() };
     Hub::with_store(Arc::new(MemoryStore::default()), config).unwrap()
 }
 
@@ -82,8 +86,14 @@ async fn trimmed() -> (Hub, String) {
     let hub = open(vec![Rule::new(Pattern::new("c").unwrap()).history(history)]);
     publish(&hub, "other", "x").await;
     let first = publish(&hub, "c", "first").await;
+    fill_up(&hub).await;
+    (hub, first)
+}
+
+/// Publishes to `c` so much that it lets go of what it had.
+async fn fill_up(hub: &Hub) {
     for n in 0..50 {
-        publish(&hub, "c", n.to_string()).await;
+        publish(hub, "c", n.to_string()).await;
     }
     for _ in 0..200 {
         if hub.channel(&name("c")).unwrap().events <= 5 {
@@ -91,8 +101,7 @@ async fn trimmed() -> (Hub, String) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    publish(&hub, "other", "x").await;
-    (hub, first)
+    publish(hub, "other", "x").await;
 }
 
 #[tokio::test]
@@ -130,4 +139,51 @@ async fn a_foreign_id_of_one_channel_is_told_to_be_unknown_and_its_history_begin
     let text = all(&hub, &mut listen(&hub, follow(&[("c", after(FOREIGN))]))).await;
     assert_eq!(gaps(&text).len(), 2, "where it is the only one, it counts for what is for everyone, too: {text}");
     assert!(data(&text).contains(&"49"), "{text}");
+}
+
+#[tokio::test]
+async fn five_minutes_are_those_before_now_and_not_those_before_the_last_event() {
+    let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+    let hub = open_at(clock.clone(), vec![]);
+    publish(&hub, "c", "a day old").await;
+    clock.advance(Duration::from_hours(24));
+    let ago = Since::Ago(Duration::from_mins(5));
+    for of in [vec![("c", ago)], vec![("c", ago), ("d", Since::Start)]] {
+        let text = all(&hub, &mut listen(&hub, follow(&of))).await;
+        assert!(!data(&text).contains(&"a day old"), "{text}");
+    }
+    let text = added(&hub, follow(&[("c", ago)])).await;
+    assert!(!data(&text).contains(&"a day old"), "{text}");
+}
+
+#[tokio::test]
+async fn after_an_unknown_id_whatever_has_no_since_begins_from_where_history_begins() {
+    let hub = open(vec![]);
+    publish(&hub, "c", "kept").await;
+    for of in [vec![("c", Since::Unsaid)], vec![("c", Since::Unsaid), ("@inbox/ada", Since::Start)]] {
+        let last_event_id = Some(FOREIGN.to_owned());
+        let follows = follow(&of);
+        let mut stream = hub.subscribe(Subscribe { follows, last_event_id, ..Subscribe::default() }).unwrap();
+        let text = all(&hub, &mut stream).await;
+        assert!(data(&text).contains(&"kept"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_channel_has_let_go_of_does_not_come_by_it_however_much_is_followed() {
+    let history = HistoryLimits { count_max: 5, ..HistoryLimits::default() };
+    let hub = open(vec![Rule::new(Pattern::new("c").unwrap()).history(history)]);
+    let both = Draft::new(vec![name("c"), name("kept")], "shared".into(), Publisher::Anyone).unwrap();
+    hub.publish_draft(both).await.unwrap();
+    fill_up(&hub).await;
+    let others: Vec<String> = (0..70).map(|n| format!("o{n}")).collect();
+    for count in [0, others.len()] {
+        let others = others.iter().take(count).map(|other| (other.as_str(), Since::Start));
+        let of: Vec<_> = others.chain([("c", Since::Start)]).collect();
+        let text = all(&hub, &mut listen(&hub, follow(&of))).await;
+        assert_eq!((data(&text).contains(&"shared"), gaps(&text).len()), (false, 0), "{count} others: {text}");
+        let of: Vec<_> = of.into_iter().chain([("kept", Since::Start)]).collect();
+        let text = all(&hub, &mut listen(&hub, follow(&of))).await;
+        assert!(text.contains("channel: kept\ndata: shared"), "{count} others: {text}");
+    }
 }
