@@ -25,11 +25,13 @@ use crate::tier::Tier;
 
 mod backfill;
 mod damaged;
+mod later;
 mod promised;
 mod told;
 
 use self::backfill::Backfill;
 pub(crate) use self::backfill::{Fill, Resumed, is_too_wide};
+pub(crate) use self::later::Later;
 use self::told::Told;
 
 /// Channel rows of one pattern that are looked at to find its channels; beyond this the log is read instead.
@@ -63,6 +65,8 @@ pub(crate) struct Catchup {
     pub(crate) backfill: Option<Backfill>,
     /// What was told.
     told: Told,
+    /// What begins later than the stream, once nothing is filled in any more.
+    later: Option<Box<Later>>,
     /// Gaps that are due before anything more is read, once nothing is filled in any more.
     owed: Vec<Gap>,
     /// Nothing is promised at or below this, though it is given as far as it is there.
@@ -114,7 +118,7 @@ impl Catchup {
     /// Everything after a cursor. `running` tells a stream that fell behind from one that came back.
     pub(crate) fn resume(follows: Arc<Follows>, from: Position, running: bool) -> Self {
         let (told, owed, unpromised) = (Told::default(), Vec::new(), Position::ORIGIN);
-        Self { follows, at: from, backfill: None, told, owed, unpromised, running }
+        Self { follows, at: from, backfill: None, told, later: None, owed, unpromised, running }
     }
 
     /// Everything after `from` that is there, from a stream that has had nothing of it.
@@ -140,11 +144,19 @@ impl Catchup {
         self
     }
 
-    /// Whether a gap was told that covers an event, in all of its channels that are followed.
-    pub(crate) fn is_buried(&self, record: &Record, position: Position) -> bool {
-        let mut followed = record.channels.iter().filter(|name| self.follows.includes(name));
+    /// From here on something begins later than the stream.
+    pub(crate) fn begins_later(&mut self, later: Option<Later>) {
+        self.later = later.map(Box::new);
+    }
+
+    /// The first of an event's channels by which it is still to come, by its place in the record: that is followed, has begun,
+    /// and no gap was told that covers the event.
+    pub(crate) fn channel_of(&self, record: &Record, position: Position) -> Option<usize> {
         // Values of keys are good as long as they are there.
-        record.key.is_none() && followed.all(|name| self.told.of.get(name).is_some_and(|told| *told >= position))
+        let is_buried = |name| record.key.is_none() && self.told.of.get(name).is_some_and(|told| *told >= position);
+        let has_begun = |name| self.later.as_ref().is_none_or(|later| position > later.above(name));
+        let mut channels = record.channels.iter();
+        channels.position(|name| self.follows.includes(name) && !is_buried(name) && has_begun(name))
     }
 
     /// Whether what was told still counts for a stream that has come to `sent`, and goes on in the window.
@@ -152,9 +164,10 @@ impl Catchup {
         self.buried_upto().max(self.told.all) > sent || !self.owed.is_empty()
     }
 
-    /// The end of the last gap of a channel that was told.
+    /// The end of the last gap of a channel that was told, and of what comes before something begins.
     pub(crate) fn buried_upto(&self) -> Position {
-        self.told.of.values().max().copied().unwrap_or_default()
+        let later = self.later.as_ref().map(|later| later.upto());
+        self.told.of.values().copied().chain(later).max().unwrap_or_default()
     }
 
     /// Reads the next page, up to `upto` at most. Where that fails, nothing of it counts as read or told.

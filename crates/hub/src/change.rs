@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::audience::everyone;
-use crate::catchup::{Fill, Resumed};
+use crate::catchup::{Fill, Later, Resumed};
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
@@ -214,6 +214,23 @@ impl State {
         // What is for everyone is not filled in.
         let of = Follows::new(channels, patterns).heard_by(None, false);
         Some(Fill { revision, of: Arc::new(of) })
+    }
+
+    /// What was added after ids that are beyond a position where the stream is: it begins only there.
+    pub(crate) fn later(&self, at: Position) -> Option<Later> {
+        let is_later =
+            |since: Since, added: Added| added.revision > 0 && matches!(since, Since::After(id) if id.event() > at);
+        let mut all = self.follows.sinces().zip(self.added.iter().copied());
+        if !all.any(|(since, added)| is_later(since, added)) {
+            return None;
+        }
+        let part = |wanted: bool| {
+            let channels = self.channels().filter(|((_, since), added)| is_later(*since, *added) == wanted);
+            let patterns = self.patterns().filter(|((_, since), added)| is_later(*since, *added) == wanted);
+            let channels = channels.map(|(of, _)| of.clone()).collect();
+            Follows::new(channels, patterns.map(|(of, _)| of.clone()).collect())
+        };
+        Later::new(part(true), part(false).heard_as(&self.follows))
     }
 
     /// What was added after a change is filled in together, up to `upto`. Returns what that is, and the state then.

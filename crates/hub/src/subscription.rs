@@ -322,8 +322,10 @@ impl Subscription {
                 && is_new
                 && entry.is_for(&self.follows, self.style.stream)
                 && !entry.is_spared(time_ms)
-                && let Some(channel) = self.follows.channel_of(&entry.record)
-                && !buried.as_ref().is_some_and(|catchup| catchup.is_buried(&entry.record, entry.position))
+                && let Some(channel) = match buried {
+                    Some(catchup) => catchup.channel_of(&entry.record, entry.position),
+                    None => self.follows.channel_of(&entry.record),
+                }
             {
                 if entry.is_end() {
                     self.witness.doubt();

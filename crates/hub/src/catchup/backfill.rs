@@ -146,7 +146,8 @@ impl Catchup {
 
     /// Only what is above is wanted of a channel.
     pub(super) fn above(&self, name: &ChannelName) -> Position {
-        self.start(name).map_or(self.at, |start| start.max(self.at))
+        let later = || self.later.as_ref().map(|later| later.above(name));
+        self.start(name).or_else(later).map_or(self.at, |start| start.max(self.at))
     }
 
     /// Whether all that a channel has is wanted. Then nobody needs to know what it has no more.

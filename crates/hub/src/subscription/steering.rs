@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::{Place, Subscription, View, Way};
-use crate::catchup::{Fill, Resumed};
+use crate::catchup::{Catchup, Fill, Later, Resumed};
 use crate::change::{Change, ChangeError, Difference, Followed, GoOn, State};
 use crate::cursor::Cursor;
+use crate::follows::Follows;
 use crate::notice::Notice;
 use crate::position::Position;
 use crate::remembered::{Remembered, Token};
@@ -69,6 +70,13 @@ impl Steering {
         }
         counts
     }
+}
+
+/// The way in the window of a stream that was level with the log, where something begins later.
+fn beginning_later(follows: &Arc<Follows>, at: Position, later: Option<Later>) -> Option<Box<Catchup>> {
+    let mut catchup = Catchup::resume(follows.clone(), at, true);
+    catchup.begins_later(Some(later?));
+    Some(Box::new(catchup))
 }
 
 impl Subscription {
@@ -141,25 +149,35 @@ impl Subscription {
         self.follows = steering.state.follows.clone();
         self.witness.follow(&self.follows);
         self.put_down();
+        let later = self.later(upto);
         match &mut self.place {
             Place::Beginning(_) => {}
             Place::History(way) => {
                 if let Some(catchup) = &mut way.catchup {
                     catchup.follow(self.follows.clone(), &difference, upto);
+                    catchup.begins_later(later);
                 }
             }
-            Place::Window { buried, .. } => {
-                if let Some(catchup) = buried {
-                    catchup.follow(self.follows.clone(), &difference, upto);
-                }
+            Place::Window { buried: Some(catchup), .. } => {
+                catchup.follow(self.follows.clone(), &difference, upto);
+                catchup.begins_later(later);
+            }
+            Place::Window { slot, buried: None } => {
+                self.place = Place::Window { slot: *slot, buried: beginning_later(&self.follows, upto, later) };
             }
             Place::Live => {
                 self.sent = upto;
-                self.place = Place::Window { slot: view.slot, buried: None };
+                let buried = beginning_later(&self.follows, upto, later);
+                self.place = Place::Window { slot: view.slot, buried };
             }
         }
         self.fill_in();
         Ok(Some(difference))
+    }
+
+    /// What of it begins later than a position where it is.
+    pub(super) fn later(&self, at: Position) -> Option<Later> {
+        self.steering().and_then(|steering| steering.state.later(at))
     }
 
     /// Where it is, as far as what is added from now on is concerned.

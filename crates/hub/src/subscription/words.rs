@@ -15,8 +15,9 @@ use crate::position::Position;
 impl Subscription {
     /// Takes its beginning: hello, and the gaps that are known before anything is read.
     pub(crate) fn begin(&mut self, beginning: Beginning, view: &View<'_>) {
-        let Beginning { catchup, gaps, resumed, known } = beginning;
+        let Beginning { mut catchup, gaps, resumed, known } = beginning;
         self.sent = catchup.at;
+        catchup.begins_later(self.later(catchup.at));
         self.place = Place::History(Box::new(Way::new(Box::new(catchup))));
         self.fill_in();
         let cursor = self.cursor(view);

@@ -58,9 +58,16 @@ async fn all(hub: &Hub, stream: &mut Stream) -> String {
 async fn added(hub: &Hub, add: Follows) -> String {
     let mut stream = listen(hub, follow(&[("d", Since::Now)]));
     let hello = read_until(&mut stream, "\n\n").await;
-    let id: StreamId = hello.split("\"stream\":\"").nth(1).unwrap().get(..32).unwrap().parse().unwrap();
-    hub.change_stream(id, Change { add, remove: Follows::default() }).await.unwrap();
+    change(hub, stream_of(&hello), add).await;
     hello + &all_more(hub, &mut stream).await
+}
+
+fn stream_of(hello: &str) -> StreamId {
+    hello.split("\"stream\":\"").nth(1).unwrap().get(..32).unwrap().parse().unwrap()
+}
+
+async fn change(hub: &Hub, stream: StreamId, add: Follows) {
+    hub.change_stream(stream, Change { add, remove: Follows::default() }).await.unwrap();
 }
 
 async fn all_more(hub: &Hub, stream: &mut Stream) -> String {
@@ -186,4 +193,42 @@ async fn what_a_channel_has_let_go_of_does_not_come_by_it_however_much_is_follow
         let text = all(&hub, &mut listen(&hub, follow(&of))).await;
         assert!(text.contains("channel: kept\ndata: shared"), "{count} others: {text}");
     }
+}
+
+#[tokio::test]
+async fn what_is_added_to_a_stream_that_is_behind_begins_after_its_since() {
+    let hub = open(vec![]);
+    let mut stream = listen(&hub, follow(&[("a", Since::Now)]));
+    let hello = read_until(&mut stream, "\n\n").await;
+    for _ in 0..100 {
+        publish(&hub, "a", "x".repeat(1_000)).await;
+    }
+    let both = Draft::new(vec![name("c"), name("a")], "both".into(), Publisher::Anyone).unwrap();
+    hub.publish_draft(both).await.unwrap();
+    let snapshot = publish(&hub, "c", "in the snapshot").await;
+    change(&hub, stream_of(&hello), follow(&[("c", after(&snapshot))])).await;
+    publish(&hub, "c", "later").await;
+    let text = all_more(&hub, &mut stream).await;
+    assert!(!text.contains("in the snapshot") && text.contains("data: later"), "{}", data(&text).len());
+    assert!(text.contains("channel: a\ndata: both"), "what comes by another channel comes");
+}
+
+#[tokio::test]
+async fn what_was_added_begins_after_its_since_though_its_listener_comes_back_from_before_that() {
+    let hub = open(vec![]);
+    let ask = |last_event_id: Option<String>| {
+        let (stream, follows) = ("0123456789abcdef0123456789abcdef".parse().ok(), follow(&[("a", Since::Unsaid)]));
+        hub.subscribe(Subscribe { stream, follows, last_event_id, ..Subscribe::default() }).unwrap()
+    };
+    let mut stream = ask(None);
+    let hello = read_until(&mut stream, "\n\n").await;
+    let seen = publish(&hub, "a", "seen").await;
+    read_until(&mut stream, "data: seen\n").await;
+    // From here on the listener hears nothing, but it doesn't know that yet.
+    let snapshot = publish(&hub, "c", "in the snapshot").await;
+    change(&hub, stream_of(&hello), follow(&[("c", after(&snapshot))])).await;
+    drop(stream);
+    publish(&hub, "c", "later").await;
+    let text = all(&hub, &mut ask(Some(seen))).await;
+    assert_eq!(data(&text), ["later", "mark\n"].map(str::trim), "{text}");
 }

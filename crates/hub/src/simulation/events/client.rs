@@ -284,6 +284,11 @@ impl Client {
         let is_followed = event.channels.iter().any(|c| self.steered.includes(c));
         assert!(is_followed, "event {number} of {:?} isn't followed: {self:#?}", event.channels);
         assert!(!self.is_excluded(event), "event {number} came to the user whom it isn't for");
+        if let Some(position) = event.position {
+            let mut spans = self.steered.current().filter(|span| event.channels.iter().any(|c| span.item.includes(c)));
+            let has_begun = spans.any(|span| position > span.item.begins_after());
+            assert!(has_begun, "event {number} at {position:?} came before what was added began: {self:#?}");
+        }
         // A transient event leaves the cursor where it is. What was buried before it may yet come on a later connection.
         let is_placed = |number: usize| reference.event(number).is_some_and(|event| event.position.is_some());
         let mut before = self.received.iter().enumerate().rev();
@@ -360,7 +365,8 @@ impl Client {
             // What of it was to be filled in is not due any more once it is followed no longer.
             let is_promised =
                 |channel: &ChannelName| span.upto.is_none() && span.item.promised.contains(&(channel.clone(), number));
-            let is_due = position > span.from && span.upto.is_none_or(|upto| position <= upto);
+            let from = span.from.max(span.item.begins_after());
+            let is_due = position > from && span.upto.is_none_or(|upto| position <= upto);
             let due = event.channels.iter().filter(|channel| span.item.includes(channel));
             let due: Vec<&ChannelName> = due.filter(|channel| is_due || is_promised(channel)).collect();
             let expired = event.expires_ms.is_some_and(|at| at <= now_ms);

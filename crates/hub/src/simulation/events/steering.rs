@@ -52,6 +52,14 @@ impl Item {
         self.channel.as_ref() == Some(channel) || self.pattern.as_ref().is_some_and(|pattern| pattern.matches(channel))
     }
 
+    /// Nothing comes by it up to here, wherever its stream is.
+    pub(super) fn begins_after(&self) -> Position {
+        match self.since {
+            Since::After(id) if self.added > 0 => id.event(),
+            _ => Position::ORIGIN,
+        }
+    }
+
     fn is(&self, other: &Self) -> bool {
         (&self.channel, &self.pattern) == (&other.channel, &other.pattern)
     }
