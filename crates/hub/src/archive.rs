@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
-use crate::directory::{ChannelRow, position_of_key};
-use crate::epoch::{Epoch, read as read_epochs};
 use crate::keys::NamedIn;
+use crate::log::directory::{ChannelRow, position_of_key};
+use crate::log::epoch::{Epoch, read as read_epochs};
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
 use crate::store::fjall::FjallStore;
+use crate::store::tier::{Tier, Tiers};
 use crate::store::{Order, Store, StoreError, Table, keys_with_prefix};
-use crate::tier::{Tier, Tiers};
 use crate::writer::lost_of;
 
 mod check;
@@ -103,9 +103,9 @@ impl Archive {
     pub(crate) fn on(store: &Arc<dyn Store>, is_mending: bool) -> Result<Self, StoreError> {
         let tiers = Tiers::new(store.clone());
         if is_mending {
-            crate::restore::restore(&tiers, &mut rand::random)?;
+            crate::damage::restore::restore(&tiers, &mut rand::random)?;
         }
-        crate::format::check(&**store)?;
+        crate::log::format::check(&**store)?;
         let epochs = read_epochs(&**store)?;
         // What opening found lost must be known to the next hub.
         let end = Position::new(epochs.last().map_or(0, |epoch| epoch.ordinal), Position::SEQUENCE_MAX);

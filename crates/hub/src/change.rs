@@ -4,14 +4,17 @@
 use std::sync::Arc;
 
 use crate::audience::everyone;
-use crate::catchup::{Fill, Later, Resumed};
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
+use crate::history::catchup::{Fill, Later, Resumed};
 use crate::limits::{FOLLOWS_MAX, PATTERNS_MAX};
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::stream_id::StreamId;
+
+pub(crate) mod remembered;
+pub(crate) mod steer;
 
 /// What is to be changed of what a stream follows. First something is removed, then something is added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

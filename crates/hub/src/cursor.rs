@@ -6,7 +6,7 @@
 //! fills in what was added to an open stream, `.<revision>` stands behind it. Who resumes with such an id gets the rest
 //! of the backfill, then everything after the cursor; anywhere else it stands for the event that had it. What is given
 //! to a device that acknowledges by coming back ends with `_` and the mark of the device, 8 digits. Clients treat all
-//! of it as opaque. Whether a cursor is of this log is decided in [`epoch`](crate::epoch), not here.
+//! of it as opaque. Whether a cursor is of this log is decided in [`epoch`](crate::log::epoch), not here.
 
 use std::fmt;
 use std::num::NonZeroU32;

@@ -11,6 +11,8 @@ use bytes::Bytes;
 
 use crate::store::{KeyRange, Order, Scan, Store, StoreError, Table};
 
+pub(crate) mod restore;
+
 /// Places that are remembered. With more of them than this the folder is beyond help, and logs need not say it each time.
 const PLACES_MAX: usize = 10_000;
 

@@ -10,16 +10,18 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::append_error::AppendError;
 use crate::channel::ChannelName;
-use crate::channel_row::EndReason;
 use crate::draft::{Draft, DraftError, Publisher};
 use crate::event::{Event, JSON};
 use crate::hub::Hub;
+use crate::hub::publish::{PublishError, Receipt};
 use crate::limits::PATTERN_CHANNELS_MAX;
-use crate::publish::{PublishError, Receipt};
+use crate::log::append_error::AppendError;
+use crate::log::channel_row::EndReason;
 use crate::stats::bump;
 use crate::store::{Batch, Store, StoreError, Table};
+
+pub(crate) mod witness;
 
 /// The name of the event that ends a channel.
 pub const END: &str = "fanfare.end";

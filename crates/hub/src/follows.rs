@@ -6,8 +6,8 @@ use crate::audience::{everyone, is_everyone};
 use crate::channel::ChannelName;
 use crate::cursor::{Cursor, ForeignCursor};
 use crate::limits::LAST_MAX;
+use crate::log::record::Record;
 use crate::pattern::Pattern;
-use crate::record::Record;
 use crate::user::UserName;
 
 /// From when on a stream wants events.

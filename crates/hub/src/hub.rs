@@ -7,16 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::config::{HubConfig, OpenError};
+use crate::change::remembered::Remembered;
 use crate::channel::ChannelName;
-use crate::config::{HubConfig, OpenError};
-use crate::follows_pool::FollowsPool;
 use crate::history::History;
 use crate::index::Index;
-use crate::keeper::{self, KeeperStop};
+use crate::index::follows_pool::FollowsPool;
 use crate::limits::ACTIVE_CHANNELS_MAX;
 use crate::log::Log;
-use crate::reclaimer;
-use crate::remembered::Remembered;
 use crate::rule::Rules;
 use crate::shard::commands::{Command, Commands};
 use crate::shard::progress::Progress;
@@ -24,12 +22,20 @@ use crate::shard::readers::{ReaderQueue, start_reader};
 use crate::shard::thread::ShardLoop;
 use crate::shard::{Shard, ShardSettings};
 use crate::space::Space;
+use crate::space::keeper::{self, KeeperStop};
+use crate::space::reclaimer;
 use crate::stats::{Counters, Stats};
 use crate::store::fjall::FjallStore;
 use crate::store::{Store, StoreError};
 use crate::user::UserName;
 use crate::window::Slots;
 use crate::writer::{Writer, WriterParts};
+
+pub mod config;
+pub(crate) mod health;
+pub mod publish;
+pub mod stream;
+pub mod subscribe;
 
 /// How long the store's size on disk is remembered: figures are read every few seconds, by several at a time.
 const DISK_BYTES_AGE_MAX: Duration = Duration::from_secs(5);

@@ -9,20 +9,22 @@
 
 use std::sync::Arc;
 
-use crate::append_error::AppendError;
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::draft::{Draft, DraftError, Publisher};
-use crate::entry::Entry;
 use crate::event::Event;
+use crate::history::info::HistoryError;
 use crate::history::{History, Known, Source};
 use crate::hub::Hub;
-use crate::info::HistoryError;
 use crate::limits::{BATCH_EVENTS_MAX, HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
+use crate::log::append_error::AppendError;
 use crate::position::Position;
 use crate::stats::bump;
 use crate::store::StoreError;
 use crate::user::{DEVICES_PREFIX, INBOX_PREFIX, UserName};
+use crate::window::entry::Entry;
+
+pub mod device;
 
 /// A part of an inbox.
 #[derive(Clone, Debug)]

@@ -3,14 +3,19 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
+use self::followers::Followers;
+use self::listeners::Listeners;
+use self::pattern_index::PatternIndex;
 use crate::audience::is_everyone;
 use crate::channel::ChannelName;
-use crate::followers::Followers;
 use crate::follows::Follows;
-use crate::listeners::Listeners;
 use crate::pattern::Pattern;
-use crate::pattern_index::PatternIndex;
 use crate::user::UserName;
+
+pub(crate) mod followers;
+pub(crate) mod follows_pool;
+pub(crate) mod listeners;
+pub(crate) mod pattern_index;
 
 /// A stream within its shard. Never used for another stream.
 pub(crate) type StreamKey = u64;

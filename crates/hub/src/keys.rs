@@ -7,12 +7,14 @@ use bytes::Bytes;
 
 use crate::channel::ChannelName;
 use crate::damage::{Damage, Readable};
-use crate::directory::{ChannelRow, index_key};
 use crate::inbox::is_private;
+use crate::log::directory::{ChannelRow, index_key};
+use crate::log::record::Record;
+use crate::log::varint;
 use crate::position::Position;
-use crate::record::Record;
 use crate::store::{Batch, Order, Store, StoreError, Table, keys_with_prefix};
-use crate::varint;
+
+pub(crate) mod lineage;
 
 /// Where the table `meta` says that there were channels with keys, but for those that are users' own.
 const HAS_KEYS: &[u8] = b"has_keys";

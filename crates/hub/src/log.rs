@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::append_error::AppendError;
+use self::append_error::AppendError;
 use crate::clock::Clock;
 use crate::draft::Draft;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_DRAFTS_MAX};
@@ -17,6 +17,16 @@ use crate::retention::Removed;
 use crate::shard::commands::Commands;
 use crate::stats::{Counters, bump};
 use crate::writer::{Group, Outcome, Writer};
+
+pub(crate) mod append_error;
+pub mod channel_row;
+pub(crate) mod directory;
+pub mod epoch;
+pub(crate) mod format;
+pub(crate) mod idempotency;
+pub mod record;
+pub(crate) mod reopening;
+pub(crate) mod varint;
 
 /// What one permit of the queue's byte bound stands for.
 const PERMIT_BYTES: usize = 1024;

@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use self::line::Lines;
+use self::mailbox::BodyOutlet;
+use self::socket::SocketOutlet;
 use crate::index::StreamKey;
-use crate::line::Lines;
-use crate::mailbox::BodyOutlet;
-use crate::socket::SocketOutlet;
+
+pub(crate) mod line;
+pub(crate) mod mailbox;
+pub(crate) mod socket;
 
 /// How a write went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

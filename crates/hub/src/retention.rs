@@ -9,17 +9,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::floors::Floors;
+use self::pace::Pace;
 use crate::channel::ChannelName;
-use crate::directory::{Channel, ChannelRow, Directory, IndexEntry, Kind, index_key, position_of_key};
-use crate::floors::Floors;
 use crate::limits::CONDEMNED_MAX;
-use crate::pace::Pace;
+use crate::log::directory::{Channel, ChannelRow, Directory, IndexEntry, Kind, index_key, position_of_key};
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
 use crate::rule::{HistoryLimits, Rules};
-use crate::shared_events::SharedEvents;
+use crate::store::tier::{Tier, Tiers};
 use crate::store::{Batch, Order, StoreError, Table, keys_with_prefix};
-use crate::tier::{Tier, Tiers};
+use crate::window::shared_events::SharedEvents;
+
+pub(crate) mod due;
+pub(crate) mod floors;
+pub(crate) mod horizon;
+pub(crate) mod oldest;
+pub(crate) mod pace;
+pub(crate) mod review;
+pub(crate) mod sweep;
 
 /// An index entry that is to go, and with it the record if no channel keeps it.
 #[derive(Clone, Copy, Debug)]

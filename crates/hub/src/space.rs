@@ -17,6 +17,10 @@ use crate::ending::Deed;
 use crate::limits::{DISK_BYTES_MAX_MIN, DISK_RESERVE_BYTES, DISK_RESERVE_BYTES_MIN, DISK_RESERVE_SMALL_DISK};
 use crate::store::{Batch, DiskRoom, Store};
 
+pub(crate) mod disk_limit;
+pub(crate) mod keeper;
+pub(crate) mod reclaimer;
+
 /// How often each byte is written before it is seen at the latest: into the journal, then into a table.
 const WRITTEN_TIMES: u64 = 2;
 
@@ -29,7 +33,7 @@ pub(crate) struct Space {
     store: Arc<dyn Store>,
     /// Free bytes below which `durable` events are refused.
     reserve: AtomicU64,
-    /// Bytes that the tables may take; `u64::MAX` for no limit. The [`reclaimer`](crate::reclaimer) sees to it.
+    /// Bytes that the tables may take; `u64::MAX` for no limit. The [`reclaimer`](crate::space::reclaimer) sees to it.
     bytes_max: AtomicU64,
     /// Bytes that the writer has written since the start.
     spent: AtomicU64,

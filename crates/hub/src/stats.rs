@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::append_error::AppendError;
-use crate::histogram::{COUNTS, Distribution, Histogram, SIZES};
+use self::histogram::{COUNTS, Distribution, Histogram, SIZES};
 use crate::inbox::AckReason;
-use crate::notice::GapReason;
+use crate::log::append_error::AppendError;
 use crate::retention::Removed;
 use crate::rule::Durability;
+use crate::window::notice::GapReason;
+
+pub mod histogram;
 
 /// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

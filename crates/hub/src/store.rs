@@ -16,6 +16,7 @@ pub(crate) mod faulty;
 pub mod fjall;
 mod journal;
 pub mod memory;
+pub(crate) mod tier;
 
 /// The tables of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::entry::Entry;
+use self::entry::Entry;
 use crate::position::Position;
 use crate::rule::Durability;
+
+pub mod entry;
+pub mod frame;
+pub mod notice;
+pub(crate) mod recent;
+pub(crate) mod shared_events;
 
 /// The newest events.
 #[derive(Debug)]
@@ -166,7 +172,7 @@ mod tests {
     use crate::channel::ChannelName;
     use crate::draft::{Draft, Publisher};
     use crate::event::Event;
-    use crate::record::Record;
+    use crate::log::record::Record;
 
     fn entry(sequence: u64, durability: Durability) -> Arc<Entry> {
         let channels = vec![ChannelName::new("c").unwrap()];

@@ -11,13 +11,17 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::address::{Client, Network};
-use crate::body;
+use self::address::{Client, Network};
+use self::rate::Rate;
+use self::rates::{Limiter, Standing};
 use crate::config::LimitsConfig;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
-use crate::rate::Rate;
-use crate::rates::{Limiter, Standing};
+use crate::request::body;
+
+pub(crate) mod address;
+pub(crate) mod rate;
+pub(crate) mod rates;
 
 /// How much of the server a client may have.
 #[derive(Default)]

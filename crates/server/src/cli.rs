@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub(crate) mod client;
 mod completions;
 mod config;
 mod data;

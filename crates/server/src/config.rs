@@ -47,7 +47,7 @@ pub use self::telemetry::TelemetryConfig;
 pub(crate) use self::text::as_text;
 pub use self::tls::{TlsConfig, TlsFiles};
 use crate::DoorConfig;
-use crate::listener::{Listen, PORT};
+use crate::serve::listener::{Listen, PORT};
 
 /// All settings of a server. The default serves a developer on the machine itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

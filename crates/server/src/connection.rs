@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | plain | anything | `http1.rs`, and a stream gets the socket itself |
 //! | plain | HTTP/2's preface | `http2.rs` |
-//! | TLS | ALPN says `http/1.1`, or nothing | `http1.rs`, and a stream gets the connection ([`crate::encrypted`]) |
+//! | TLS | ALPN says `http/1.1`, or nothing | `http1.rs`, and a stream gets the connection ([`crate::connection::encrypted`]) |
 //! | TLS | ALPN says `h2` | `http2.rs` |
 //!
 //! Deadlines of streams are the hub's; whether the other side takes what is written is `watched.rs`'s to know.
@@ -15,15 +15,25 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use crate::counts::Counts;
-use crate::http1::{self, Taken};
+use self::counts::Counts;
+use self::http1::Taken;
+use self::visit::Visit;
+use self::watched::Watched;
 use crate::limits::HEAD_READ_MAX;
-use crate::listener::Place;
-use crate::stop::Stopped;
+use crate::serve::listener::Place;
+use crate::serve::stop::Stopped;
 use crate::tls::Tls;
-use crate::visit::Visit;
-use crate::watched::Watched;
-use crate::{encrypted, http2};
+
+pub(crate) mod counts;
+pub(crate) mod encrypted;
+pub(crate) mod exchanges;
+pub(crate) mod handover;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod idling;
+pub(crate) mod stream_body;
+pub(crate) mod visit;
+pub(crate) mod watched;
 
 /// What all connections lead to.
 #[derive(Clone)]
@@ -116,7 +126,7 @@ mod tests {
     use super::*;
     use crate::config::HttpConfig;
     use crate::limits::IDLE_MAX;
-    use crate::listener::Room;
+    use crate::serve::listener::Room;
     use crate::testing::TestDoor;
 
     /// Asks over TLS, reads until `text` has come; gives how many of one place are free then.
@@ -133,7 +143,7 @@ mod tests {
         let place = room.take().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (_stop, stopped) = crate::stop::stop();
+        let (_stop, stopped) = crate::serve::stop::stop();
         let serving = tokio::spawn(serve(listener.accept().await.unwrap().0, place, entrance, stopped));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();

@@ -9,12 +9,12 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::address::{AddressHeader, Network};
 use crate::admission::Admission;
-use crate::counts::Counts;
+use crate::admission::address::{AddressHeader, Network};
+use crate::connection::counts::Counts;
 use crate::error::{ApiError, Code};
 use crate::figures::Figures;
-use crate::host::{Host, Origin};
+use crate::guard::host::{Host, Origin};
 use crate::limits::{BODIES_BYTES_MAX, READS_MAX};
 use crate::traces::Traces;
 

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use crate::rates::Standing;
+use crate::admission::rates::Standing;
 
 /// Lists the codes: doc, variant, code, status and title of each.
 macro_rules! codes {

@@ -13,6 +13,10 @@ use fanfare_hub::{Distribution, Histogram};
 use crate::error::Code;
 use crate::routes;
 
+pub(crate) mod process;
+pub(crate) mod summary;
+pub(crate) mod system;
+
 /// What stands for all paths that lead nowhere.
 pub(crate) const NO_ROUTE: &str = "none";
 

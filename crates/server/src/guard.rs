@@ -9,10 +9,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use self::host::{Authority, Host, Origin};
 use crate::door::{Door, DoorConfig};
 use crate::error::{ApiError, Code, Refused};
-use crate::host::{Authority, Host, Origin};
 use crate::limits::{HEAD_BYTES_MAX, PREFLIGHT_AGE, URL_BYTES_MAX};
+
+pub(crate) mod host;
 
 /// Also those that no path has yet: a page then reads the 405, which a refused preflight would hide from it.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");

@@ -24,57 +24,29 @@
 //! What this crate deliberately does not know: how events are ordered, stored and delivered. A request enters at
 //! [`guard`](DoorConfig), is read by its route's file, and leaves it as a call of the [`Hub`].
 
-mod address;
 mod admission;
-mod body;
-mod channel_arg;
 pub mod cli;
-mod client;
 pub mod config;
 mod connection;
-mod counts;
 mod door;
-mod duration;
-mod encrypted;
 mod error;
-mod exchanges;
 mod figures;
 mod guard;
 mod gzip;
-mod handover;
-mod host;
-mod http1;
-mod http2;
-mod idling;
-mod json;
 pub mod limits;
-mod listener;
-mod log_line;
 mod logging;
 mod metrics;
 mod observe;
-mod open_files;
 mod openapi;
 mod panics;
-mod path;
-mod process;
-mod query;
-mod rate;
-mod rates;
+mod request;
 mod routes;
 pub mod serve;
-mod service;
-mod stop;
-mod stream_body;
-mod summary;
-mod system;
 #[cfg(test)]
 mod testing;
 mod tls;
 #[cfg_attr(not(feature = "otel"), path = "no_traces.rs")]
 mod traces;
-mod visit;
-mod watched;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -82,12 +54,12 @@ use axum::middleware::{from_fn, from_fn_with_state};
 pub use fanfare_hub as hub;
 use fanfare_hub::Hub;
 
-pub use crate::address::{AddressHeader, Network};
+pub use crate::admission::address::{AddressHeader, Network};
+pub use crate::admission::rate::Rate;
 pub use crate::config::Config;
 pub use crate::door::DoorConfig;
 pub use crate::error::{ApiError, Code};
-pub use crate::listener::{Listen, ListenError};
-pub use crate::rate::Rate;
+pub use crate::serve::listener::{Listen, ListenError};
 pub use crate::tls::TlsError;
 
 use crate::config::HttpConfig;

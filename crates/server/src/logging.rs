@@ -4,8 +4,10 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use self::log_line::LogLine;
 use crate::config::{LogConfig, LogFormat};
-use crate::log_line::LogLine;
+
+pub(crate) mod log_line;
 
 /// What is never logged, whatever the filter says: libraries that would tell headers, and with them secrets.
 const QUIET: [&str; 3] = ["h2=info", "hyper=info", "rustls=info"];

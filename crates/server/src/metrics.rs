@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use crate::door::Door;
 use crate::figures::Seen;
-use crate::process::Process;
+use crate::figures::process::Process;
 
 mod door;
 mod hub;

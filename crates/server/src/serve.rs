@@ -11,15 +11,21 @@ use std::time::Duration;
 use fanfare_hub::{Hub, HubConfig, NameError, OpenError};
 use tokio::task::JoinSet;
 
+use self::listener::{ListenError, Room};
+use self::stop::{Stop, stop};
 use crate::config::{Config, changed, keep, keys};
 use crate::connection::Entrance;
+use crate::connection::visit::Visit;
 use crate::door::Door;
-use crate::listener::{self, ListenError, Room};
-use crate::stop::{Stop, stop};
+use crate::figures::summary;
+use crate::figures::system;
 use crate::tls::{Tls, TlsError};
 use crate::traces::{self, Exporter};
-use crate::visit::Visit;
-use crate::{open_files, service, summary, system};
+
+pub(crate) mod listener;
+pub(crate) mod open_files;
+pub(crate) mod service;
+pub(crate) mod stop;
 
 /// How often a stop looks whether there are streams.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -22,13 +22,13 @@ mod files;
 pub(crate) use crate::tls::files::tests::write as write_pair;
 
 use crate::config::TlsFiles;
-use crate::counts::Counts;
+use crate::connection::counts::Counts;
+use crate::connection::watched::Watched;
 use crate::limits::{TLS_BUFFER_BYTES_MAX, TLS_HANDSHAKE_MAX, TLS_HANDSHAKES_MAX, TLS_LOOK_INTERVAL};
-use crate::stop::Stopped;
+use crate::serve::stop::Stopped;
 use crate::tls::files::Stamp;
 pub use crate::tls::files::TlsError;
 pub(crate) use crate::tls::files::certificates;
-use crate::watched::Watched;
 
 /// ALPN's names of what is spoken within TLS (RFC 7301).
 pub(crate) const HTTP2: &[u8] = b"h2";

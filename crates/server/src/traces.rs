@@ -20,7 +20,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 pub(crate) use self::export::Exporter;
 pub(crate) use self::published::Published;
 use self::queue::Counts;
-use crate::client::{Client, ServerUrl};
+use crate::cli::client::{Client, ServerUrl};
 use crate::config::TelemetryConfig;
 use crate::error::Refused;
 

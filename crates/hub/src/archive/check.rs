@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::Archive;
 use crate::channel::ChannelName;
-use crate::directory::{ChannelRow, IndexEntry, Kind, index_key, position_of_key};
-use crate::floors::Floors;
 use crate::keys::{Held, KeyRow, OF_NONE};
+use crate::log::directory::{ChannelRow, IndexEntry, Kind, index_key, position_of_key};
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
+use crate::retention::floors::Floors;
 use crate::store::{StoreError, Table};
 use crate::writer::LostPart;
 

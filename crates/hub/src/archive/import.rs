@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::append_error::AppendError;
 use crate::clock::ManualClock;
-use crate::config::OpenError;
 use crate::draft::{Draft, DraftError, Publisher};
 use crate::event::Event;
+use crate::hub::config::OpenError;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_DRAFTS_MAX, CURSOR_AGE_MAX};
+use crate::log::append_error::AppendError;
+use crate::log::record::Record;
 use crate::pattern::Pattern;
-use crate::record::Record;
 use crate::rule::{HistoryLimits, Rule, Rules, WhenFull};
 use crate::space::Space;
 use crate::store::fjall::FjallStore;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::Archive;
-use crate::directory::{ChannelRow, IndexEntry, Kind, position_of_key};
+use crate::log::directory::{ChannelRow, IndexEntry, Kind, position_of_key};
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
 use crate::store::{StoreError, Table};
 
 /// What a data folder holds.

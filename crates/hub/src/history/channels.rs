@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::{History, Known, PageBuilder, index_range};
 use crate::channel::ChannelName;
-use crate::directory::{IndexEntry, Kind, position_of_key};
-use crate::entry::Entry;
 use crate::keys::{Held, KeyRow};
 use crate::limits::{HISTORY_BYTES_MAX, VALUE_READS_MAX};
+use crate::log::directory::{IndexEntry, Kind, position_of_key};
 use crate::position::Position;
+use crate::store::tier::Tier;
 use crate::store::{Order, StoreError, Table, keys_with_prefix};
-use crate::tier::Tier;
+use crate::window::entry::Entry;
 
 impl History {
     /// Events and bytes of a channel, and its newest position.

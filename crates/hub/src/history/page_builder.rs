@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{History, Run, Unread};
-use crate::entry::Entry;
 use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
+use crate::store::tier::Tier;
 use crate::store::{Store, StoreError, Table};
-use crate::tier::Tier;
+use crate::window::entry::Entry;
 
 /// Gathers a page.
 pub(super) struct PageBuilder<'a> {

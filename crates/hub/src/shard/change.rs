@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Shard, place};
+use crate::change::remembered::{Standing, Token};
 use crate::change::{Change, ChangeError, Followed, State};
 use crate::index::StreamKey;
 use crate::limits::CHANGES_WAITING_MAX;
-use crate::notice::ByeReason;
-use crate::remembered::{Standing, Token};
 use crate::stats::{CloseReason, bump};
 use crate::stream_id::StreamId;
 use crate::subscription::Steering;
+use crate::window::notice::ByeReason;
 
 /// What a stream is told to do.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use super::Shard;
 use super::progress::Progress;
 use crate::index::StreamKey;
 use crate::limits::RETRY_MAX;
-use crate::notice::ByeReason;
 use crate::stats::CloseReason;
+use crate::window::notice::ByeReason;
 
 impl Shard {
     /// The reader of a stream went away, or takes nothing.

@@ -9,7 +9,7 @@ use mio::Waker;
 use super::change::Order;
 use super::{Answer, Opening, ShardSettings};
 use crate::index::StreamKey;
-use crate::mailbox::MailboxRef;
+use crate::outlet::mailbox::MailboxRef;
 
 /// What is said to a shard. Bounded by the number of streams, as each has at most one of each kind on its way, and by how
 /// often people reload.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::streams::Gone;
 use super::{Shard, ShardSettings};
 use crate::index::StreamKey;
-use crate::notice::ByeReason;
-use crate::portion::Mark;
+use crate::shard::portion::Mark;
+use crate::shard::wheel::TICK;
 use crate::stats::{CloseReason, bump};
-use crate::wheel::TICK;
+use crate::window::notice::ByeReason;
 
 impl Shard {
     /// Looks at streams whose deadline has come.

@@ -4,12 +4,12 @@
 use std::sync::{Arc, PoisonError};
 
 use super::{Shard, Work};
-use crate::entry::Entry;
-use crate::followers::Followers;
+use crate::ending::witness::{Look, Verdict};
 use crate::index::StreamKey;
-use crate::notice::ByeReason;
+use crate::index::followers::Followers;
 use crate::stats::CloseReason;
-use crate::witness::{Look, Verdict};
+use crate::window::entry::Entry;
+use crate::window::notice::ByeReason;
 
 impl Shard {
     /// A stream is level with the log. Where it isn't known whether its channels have ended, somebody looks.

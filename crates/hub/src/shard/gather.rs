@@ -13,7 +13,7 @@ use super::pass::{Framed, NO_RUN, Passed, RunKey};
 use super::streams::{Gone, Stream, Streams};
 use crate::index::StreamKey;
 use crate::limits::GATHERED_BYTES_MAX;
-use crate::portion::{Mark, Portion};
+use crate::shard::portion::{Mark, Portion};
 use crate::stats::{CloseReason, bump};
 
 /// How exact ends of intervals are. They are rounded up, so that streams which began to gather at about the same time are

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::beginning::{Beginning, LastEventId};
-use crate::catchup::{Catchup, CatchupError, Page, Resumed};
+use crate::ending::witness::Look;
 use crate::follows::Follows;
+use crate::history::beginning::{Beginning, LastEventId};
+use crate::history::catchup::{Catchup, CatchupError, Page, Resumed};
+use crate::hub::subscribe::OpenPlace;
 use crate::index::StreamKey;
 use crate::position::Position;
-use crate::subscribe::OpenPlace;
-use crate::witness::Look;
 
 /// Something to be read from history for a stream.
 #[derive(Debug)]

@@ -9,12 +9,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::audience::is_everyone;
-use crate::entry::Entry;
-use crate::followers::{Followers, KeyHasher};
-use crate::frame::Form;
+use crate::index::followers::{Followers, KeyHasher};
 use crate::index::{Index, StreamKey};
-use crate::portion::{Mark, Portion};
 use crate::position::Position;
+use crate::shard::portion::{Mark, Portion};
+use crate::window::entry::Entry;
+use crate::window::frame::Form;
 use std::time::Duration;
 
 use super::streams::{Stream, Streams};

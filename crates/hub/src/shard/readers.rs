@@ -6,12 +6,12 @@ use std::thread::JoinHandle;
 
 use super::commands::{Command, Commands};
 use super::{Answer, Job, Work};
-use crate::beginning::Beginning;
-use crate::catchup::CatchupError;
+use crate::ending::witness::Look;
 use crate::history::History;
+use crate::history::beginning::Beginning;
+use crate::history::catchup::CatchupError;
 use crate::limits::STORE_WAIT_MAX;
 use crate::store::StoreError;
-use crate::witness::Look;
 
 /// What is to be read, for whom.
 #[derive(Debug, Default)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Shard;
-use crate::config::HubConfig;
-use crate::line::Lines;
+use crate::hub::config::HubConfig;
+use crate::outlet::line::Lines;
 
 /// The settings of a shard.
 #[derive(Clone, Copy, Debug)]

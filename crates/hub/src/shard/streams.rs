@@ -11,12 +11,12 @@ use super::gather::Gathered;
 use super::pass::{NO_RUN, RunKey};
 use super::slow::{Slow, Waits};
 use super::{Job, Work};
+use crate::change::remembered::Opener;
+use crate::hub::subscribe::OpenPlace;
 use crate::index::StreamKey;
 use crate::outlet::{Outlet, Written};
-use crate::portion::Portion;
-use crate::remembered::Opener;
+use crate::shard::portion::Portion;
 use crate::stats::Counters;
-use crate::subscribe::OpenPlace;
 use crate::subscription::Subscription;
 
 /// A stream with what surrounds it.

@@ -14,9 +14,9 @@ use super::readers::ReaderQueue;
 use super::{Opening, Shard, place};
 use crate::clock::Clock;
 use crate::index::StreamKey;
-use crate::line::Lines;
 use crate::outlet::Outlet;
-use crate::socket::Heard;
+use crate::outlet::line::Lines;
+use crate::outlet::socket::Heard;
 use crate::stats::CloseReason;
 
 /// Events of sockets that are taken up at a time.

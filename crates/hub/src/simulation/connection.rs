@@ -6,15 +6,15 @@ use std::task::{Context, Poll, Waker};
 
 use fanfare_wire::{Decoder, Event, Item};
 
-use crate::beginning::LastEventId;
 use crate::follows::Follows;
-use crate::frame::Form;
+use crate::history::beginning::LastEventId;
 use crate::index::StreamKey;
-use crate::mailbox::{BodyInlet, mailbox};
-use crate::notice::HelloStyle;
 use crate::outlet::Outlet;
+use crate::outlet::mailbox::{BodyInlet, mailbox};
 use crate::stream_id::StreamId;
 use crate::subscription::{HeartbeatStyle, Style, Subscription};
+use crate::window::frame::Form;
+use crate::window::notice::HelloStyle;
 
 /// A listener's end of a stream.
 #[derive(Debug, Default)]

@@ -8,13 +8,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::connection::Connection;
-use crate::beginning::{LastEventId, is_now};
-use crate::catchup::Resumed;
+use crate::change::remembered::Remembered;
 use crate::clock::{Clock, ManualClock};
 use crate::history::History;
+use crate::history::beginning::{LastEventId, is_now};
+use crate::history::catchup::Resumed;
 use crate::index::StreamKey;
 use crate::outlet::Outlet;
-use crate::remembered::Remembered;
 use crate::rule::Rules;
 use crate::shard::{Answer, Job, Opening, Shard, ShardSettings};
 use crate::space::Space;

@@ -14,11 +14,11 @@ use super::run_seeds;
 use crate::AppendError;
 use crate::channel::ChannelName;
 use crate::draft::{Draft, Publisher};
-use crate::entry::Entry;
 use crate::event::Event;
 use crate::pattern::Pattern;
 use crate::rule::{Durability, Overflow, Rule, Rules, WhenFull};
 use crate::store::faulty::Fate;
+use crate::window::entry::Entry;
 use crate::writer::Group;
 
 mod client;

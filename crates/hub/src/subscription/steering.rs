@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use super::{Place, Subscription, View, Way};
-use crate::catchup::{Catchup, Fill, Later, Resumed};
+use crate::change::remembered::{Remembered, Token};
 use crate::change::{Change, ChangeError, Difference, Followed, GoOn, State};
 use crate::cursor::Cursor;
 use crate::follows::Follows;
-use crate::notice::Notice;
+use crate::history::catchup::{Catchup, Fill, Later, Resumed};
 use crate::position::Position;
-use crate::remembered::{Remembered, Token};
 use crate::stream_id::StreamId;
+use crate::window::notice::Notice;
 
 /// What a stream has that was named or changed. Others have none.
 pub(crate) struct Steering {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::View;
-use crate::catchup::Catchup;
 use crate::cursor::Cursor;
-use crate::entry::Entry;
+use crate::history::catchup::Catchup;
 use crate::position::Position;
 use crate::stats::PageBytes;
+use crate::window::entry::Entry;
 
 /// A stream's way through history.
 #[derive(Debug)]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{HeartbeatStyle, Place, Subscription, View, Way};
-use crate::beginning::Beginning;
-use crate::catchup::{Gap, GapScope};
 use crate::cursor::Cursor;
+use crate::history::beginning::Beginning;
+use crate::history::catchup::{Gap, GapScope};
 use crate::limits::CURSOR_LAG_MAX;
-use crate::notice::{ByeReason, Notice, Scope};
 use crate::position::Position;
+use crate::window::notice::{ByeReason, Notice, Scope};
 
 impl Subscription {
     /// Takes its beginning: hello, and the gaps that are known before anything is read.

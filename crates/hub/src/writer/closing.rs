@@ -2,9 +2,9 @@
 
 use super::Writer;
 use crate::channel::ChannelName;
-use crate::directory::{ChannelRow, position_of_key};
-use crate::due::Due;
 use crate::limits::CLOSE_FLUSH_MAX;
+use crate::log::directory::{ChannelRow, position_of_key};
+use crate::retention::due::Due;
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
 use crate::writer::{Commit, State};
 

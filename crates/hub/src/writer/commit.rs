@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::keyed::KeyChanges;
-use crate::entry::Entry;
-use crate::idempotency::Pending;
+use crate::log::idempotency::Pending;
 use crate::space::Room;
 use crate::store::Batch;
-use crate::tier::Tier;
+use crate::store::tier::Tier;
+use crate::window::entry::Entry;
 
 /// A commit in the making.
 #[derive(Default)]

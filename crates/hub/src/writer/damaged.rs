@@ -9,12 +9,12 @@ use std::sync::{PoisonError, RwLock};
 use bytes::Bytes;
 
 use super::Writer;
-use crate::directory::position_of_key;
 use crate::draft::Draft;
+use crate::log::directory::position_of_key;
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
+use crate::store::tier::{Tier, Tiers};
 use crate::store::{Batch, Order, Persist, Store, StoreError, Table, keys_with_prefix};
-use crate::tier::{Tier, Tiers};
 
 /// Where the table `meta` says how far the log goes.
 const HEAD: &[u8] = b"head";

@@ -3,14 +3,14 @@
 
 use super::{AppendError, Commit, Placed, Writer};
 use crate::channel::ChannelName;
-use crate::channel_row::ChannelRow;
 use crate::draft::{Draft, Publisher};
-use crate::due::Due;
 use crate::ending::Deed;
+use crate::log::channel_row::ChannelRow;
 use crate::position::Position;
+use crate::retention::due::Due;
 use crate::rule::Durability;
 use crate::store::StoreError;
-use crate::tier::Tier;
+use crate::store::tier::Tier;
 
 /// What the channels of a draft say to it.
 pub(super) enum Consent {
@@ -169,10 +169,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::channel_row::EndReason;
     use crate::clock::ManualClock;
     use crate::event::Event;
     use crate::limits::CURSOR_AGE_MAX;
+    use crate::log::channel_row::EndReason;
     use crate::pattern::Pattern;
     use crate::rule::{Rule, Rules};
     use crate::space::Space;

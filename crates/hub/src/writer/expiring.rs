@@ -3,14 +3,14 @@
 
 use super::{AppendError, Commit, Writer};
 use crate::draft::{Draft, Publisher};
-use crate::due::Due;
 use crate::event::Event;
 use crate::keys::KeyRow;
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
+use crate::retention::due::Due;
 use crate::rule::WhenFull;
+use crate::store::tier::Tier;
 use crate::store::{StoreError, Table};
-use crate::tier::Tier;
 
 /// When to try again to delete a value for which there was no room.
 const AGAIN_AFTER_MS: u64 = 10_000;

@@ -7,15 +7,15 @@ use super::deeds::answer;
 use super::keyed::Trial;
 use super::{Commit, Placed, Writer};
 use crate::channel::ChannelName;
-use crate::directory::Kind;
 use crate::draft::Draft;
-use crate::entry::Entry;
-use crate::idempotency::Published;
+use crate::log::directory::Kind;
+use crate::log::idempotency::Published;
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
 use crate::rule::Durability;
+use crate::store::tier::Tier;
 use crate::store::{StoreError, Table};
-use crate::tier::Tier;
+use crate::window::entry::Entry;
 
 impl Placed {
     /// What becomes of a draft whose pattern met no channel that takes it.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::keyed::Trial;
 use super::{AppendError, Commit, Group, Writer};
 use crate::draft::Draft;
-use crate::idempotency::{Published, Verdict, store_key};
+use crate::log::idempotency::{Published, Verdict, store_key};
 use crate::rule::Durability;
 use crate::space;
 use crate::store::StoreError;

@@ -10,17 +10,17 @@ use bytes::Bytes;
 
 use super::{AppendError, Commit, Writer};
 use crate::channel::ChannelName;
-use crate::directory::{Channel, Kind, Stale, index_key};
 use crate::draft::Draft;
 use crate::ending::Deed;
+use crate::keys::lineage::{Lineage, Succession};
 use crate::keys::{Held, KeyRow};
 use crate::limits::SWEEP_ENTRIES_MAX;
-use crate::lineage::{Lineage, Succession};
+use crate::log::directory::{Channel, Kind, Stale, index_key};
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
 use crate::rule::{Durability, Overflow, WhenFull};
+use crate::store::tier::{Tier, Tiers};
 use crate::store::{StoreError, Table};
-use crate::tier::{Tier, Tiers};
 
 mod stored;
 

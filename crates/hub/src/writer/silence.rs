@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use super::{Commit, Writer};
 use crate::channel::ChannelName;
-use crate::channel_row::EndReason;
 use crate::clock::Clock;
-use crate::directory::{Channel, IndexEntry};
 use crate::draft::{Draft, Publisher};
-use crate::due::Due;
-use crate::record::Record;
+use crate::log::channel_row::EndReason;
+use crate::log::directory::{Channel, IndexEntry};
+use crate::log::record::Record;
+use crate::retention::due::Due;
 use crate::rule::Durability;
+use crate::store::tier::{Tier, Tiers};
 use crate::store::{Batch, Order, StoreError, Table, keys_with_prefix};
-use crate::tier::{Tier, Tiers};
 
 /// When to try again to end a channel for which there was no room.
 const AGAIN_AFTER_MS: u64 = 10_000;

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::header;
 use tokio::io::AsyncReadExt;
 
-use crate::client::{Exchange, Remote, encode};
+use crate::cli::client::{Exchange, Remote, encode};
 
 /// Largest answer that is read: a receipt or a problem, and much room.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::io::{AsyncWriteExt, Stdout};
 
 use super::publish::{detail_of, read_answer};
-use crate::client::{Client, Exchange, Remote};
+use crate::cli::client::{Client, Exchange, Remote};
 
 /// How names of the hub's own events begin.
 const OWN: &str = "fanfare.";

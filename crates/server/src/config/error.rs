@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::keys::keys;
-use crate::query::closest;
+use crate::request::query::closest;
 
 /// Why settings can't be used.
 #[derive(Debug, thiserror::Error)]

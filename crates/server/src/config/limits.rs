@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
+use crate::admission::rate::Rate;
 use crate::limits::{CONNECTIONS_BESIDE_STREAMS, IDLE_MAX};
-use crate::rate::Rate;
 
 /// What one client may take of the server. A client is an IPv4 address, or an IPv6 network of
 /// 64 bits.

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use super::error::unknown_key;
 use super::keys::{Key, Kind, flatten, keys};
 use super::{Config, ConfigError};
-use crate::query::closest;
+use crate::request::query::closest;
 
 /// The file that is read where none is named, if it is there.
 const FILE: &str = "fanfare.toml";

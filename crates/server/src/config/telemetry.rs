@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Share;
-use crate::client::ServerUrl;
+use crate::cli::client::ServerUrl;
 
 /// Traces of requests for an OpenTelemetry collector; for binaries that were built with them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Sheet;
-use crate::process::Process;
+use crate::figures::process::Process;
 
 pub(super) fn write(sheet: &mut Sheet<'_>, process: &Process) -> fmt::Result {
     let help = "Time on all cores, user and system.";

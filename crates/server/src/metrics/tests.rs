@@ -101,9 +101,9 @@ fn text_of(stats: Stats) -> String {
         is_ready: true,
         seen: figures.seen(),
         connections_open: 0,
-        connections: crate::counts::Counts::default().all().to_vec(),
+        connections: crate::connection::counts::Counts::default().all().to_vec(),
         spans: crate::traces::Traces::default().counts(),
-        process: crate::process::Process::now(),
+        process: crate::figures::process::Process::now(),
     };
     let mut registry = prometheus_client::registry::Registry::default();
     registry.register_collector(Box::new(moment));

@@ -9,9 +9,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::publish_raw::refused_draft;
-use crate::channel_arg::any_pattern;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
+use crate::request::channel_arg::any_pattern;
 
 /// Whom an event is for.
 #[derive(Debug)]

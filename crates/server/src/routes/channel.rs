@@ -5,10 +5,10 @@ use axum::extract::State;
 use fanfare_hub::{ChannelInfo, ChannelName, EndInfo, EndReason, Kind, Overflow, Rule, StoreError};
 use serde::Serialize;
 
-use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::limits::STORE_RETRY;
+use crate::request::channel_arg::ChannelArg;
 
 /// The answer.
 #[derive(Debug, Serialize)]

@@ -9,11 +9,11 @@ use fanfare_hub::{ChannelName, Hub, StoreError, is_private};
 use serde::Serialize;
 
 use super::channel::{channel_info, store_failed};
-use crate::channel_arg::{only_channel, private};
 use crate::door::Door;
 use crate::error::ApiError;
 use crate::limits::{CHANNELS_PAGE_MAX, PAGE_LENGTH};
-use crate::query::Query;
+use crate::request::channel_arg::{only_channel, private};
+use crate::request::query::Query;
 
 /// The answer.
 #[derive(Debug, Serialize)]

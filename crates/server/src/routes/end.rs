@@ -10,13 +10,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::publish_raw::{Answer, append_one, fence, refused_draft};
-use crate::body;
-use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::ApiError;
-use crate::json;
 use crate::limits::RAW_BODY_BYTES_MAX;
-use crate::query::Query;
+use crate::request::body;
+use crate::request::channel_arg::ChannelArg;
+use crate::request::json;
+use crate::request::query::Query;
 
 /// The body of an end. Without one the channel is done.
 #[derive(Debug, Default, Deserialize)]

@@ -14,20 +14,26 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use fanfare_hub::{ByeReason, Follows, Reservation, Since, Subscribe, SubscribeError, notice};
+use fanfare_hub::ByeReason;
+use fanfare_hub::Follows;
+use fanfare_hub::Reservation;
+use fanfare_hub::Since;
+use fanfare_hub::Subscribe;
+use fanfare_hub::SubscribeError;
+use fanfare_hub::window::notice;
 
 use super::audience::{user, wants_everyone};
 use super::inbox::{follow_inbox, returns, wants_inbox};
 use super::style::{ErrorStyle, StreamStyle};
-use crate::address::Client;
+use crate::admission::address::Client;
 use crate::admission::too_often;
-use crate::channel_arg::{channel, pattern};
+use crate::connection::handover::Handover;
+use crate::connection::stream_body::StreamBody;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
-use crate::handover::Handover;
 use crate::limits::{DRAINING_RETRY, FULL_RETRY, LIMIT_RETRY};
-use crate::query::Query;
-use crate::stream_body::StreamBody;
+use crate::request::channel_arg::{channel, pattern};
+use crate::request::query::Query;
 
 /// What is followed where the request names nothing.
 pub(crate) const MAIN: &str = "main";

@@ -3,18 +3,18 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use fanfare_hub::entry::Entry;
-use fanfare_hub::frame::DELETE;
 use fanfare_hub::limits::HISTORY_EVENTS_MAX;
+use fanfare_hub::window::entry::Entry;
+use fanfare_hub::window::frame::DELETE;
 use fanfare_hub::{Data, HistoryError, HistoryPage, HistoryQuery, Order, Since};
 use serde::Serialize;
 
 use super::channel::store_failed;
-use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::limits::PAGE_LENGTH;
-use crate::query::Query;
+use crate::request::channel_arg::ChannelArg;
+use crate::request::query::Query;
 
 /// The answer.
 #[derive(Debug, Serialize)]

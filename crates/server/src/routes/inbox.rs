@@ -19,13 +19,13 @@ use super::audience::user;
 use super::channel::store_failed;
 use super::history::EventOf;
 use super::publish_raw::{Answer, append_one, event, refused_append, refused_draft};
-use crate::body::{self, NoBody};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
-use crate::json;
 use crate::limits::{ACK_BODY_BYTES_MAX, PAGE_LENGTH};
-use crate::path;
-use crate::query::Query;
+use crate::request::body::{self, NoBody};
+use crate::request::json;
+use crate::request::path;
+use crate::request::query::Query;
 
 /// The user that the path names: one segment, percent-decoded.
 #[derive(Debug)]

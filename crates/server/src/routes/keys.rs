@@ -12,11 +12,11 @@ use serde::Serialize;
 use super::channel::store_failed;
 use super::history::EventOf;
 use super::publish_raw::{Answer, append_one, fence, idempotency_key, refused_draft};
-use crate::body::NoBody;
-use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::limits::PAGE_LENGTH;
+use crate::request::body::NoBody;
+use crate::request::channel_arg::ChannelArg;
 
 /// The answer.
 #[derive(Debug, Serialize)]

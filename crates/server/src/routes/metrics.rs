@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
 use crate::metrics;
-use crate::query::Query;
+use crate::request::query::Query;
 
 /// The endpoint.
 pub(crate) async fn metrics(State(door): State<Door>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 use crate::openapi;
-use crate::query::Query;
+use crate::request::query::Query;
 
 /// The endpoint.
 pub(crate) async fn openapi(RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {

@@ -7,10 +7,10 @@ use axum::extract::State;
 use fanfare_hub::Producer;
 
 use super::publish_raw::refused_publish;
-use crate::body::NoBody;
-use crate::channel_arg::ChannelArg;
 use crate::door::Door;
 use crate::error::ApiError;
+use crate::request::body::NoBody;
+use crate::request::channel_arg::ChannelArg;
 
 /// The endpoint.
 pub(crate) async fn producer(

@@ -16,14 +16,14 @@ use serde_json::value::RawValue;
 
 use super::audience::{Except, Patterns, To, user};
 use super::publish_raw::{Answer, append_one, fence, idempotency_key, refused_append, refused_draft, refused_publish};
-use crate::body;
-use crate::channel_arg::{channel, channel_at};
 use crate::door::Door;
-use crate::duration;
 use crate::error::{ApiError, Code};
-use crate::json;
 use crate::limits::PUBLISH_BODY_BYTES_MAX;
-use crate::query::Query;
+use crate::request::body;
+use crate::request::channel_arg::{channel, channel_at};
+use crate::request::duration;
+use crate::request::json;
+use crate::request::query::Query;
 use crate::traces::Published;
 
 /// One event in a request.

@@ -10,13 +10,13 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use fanfare_hub::{AppendError, Draft, DraftError, Event, PublishError, Publisher, Receipt};
 
-use crate::body;
-use crate::channel_arg::ChannelArg;
 use crate::door::Door;
-use crate::duration;
 use crate::error::{ApiError, Code};
 use crate::limits::{CONTENT_TYPE_BYTES_MAX, DISK_FULL_RETRY_AFTER, RAW_BODY_BYTES_MAX, STORE_RETRY};
-use crate::query::Query;
+use crate::request::body;
+use crate::request::channel_arg::ChannelArg;
+use crate::request::duration;
+use crate::request::query::Query;
 use crate::traces::Published;
 
 /// A receipt for the client, and what traces tell of it.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::door::Door;
 use crate::error::ApiError;
-use crate::query::Query;
+use crate::request::query::Query;
 
 /// The answer: the hub's figures, and the door's own.
 #[derive(Debug, Serialize)]

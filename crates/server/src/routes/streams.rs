@@ -12,14 +12,14 @@ use serde::Serialize;
 
 use super::channel::store_failed;
 use super::names::{NameOr, since};
-use crate::body::{self, NoBody};
-use crate::channel_arg::{channel_at, pattern_at};
 use crate::door::Door;
 use crate::error::{ApiError, Code};
-use crate::json;
 use crate::limits::{CHANGE_RETRY, SUBSCRIBE_BODY_BYTES_MAX};
-use crate::path;
-use crate::query::Query;
+use crate::request::body::{self, NoBody};
+use crate::request::channel_arg::{channel_at, pattern_at};
+use crate::request::json;
+use crate::request::path;
+use crate::request::query::Query;
 
 /// The body of a PATCH.
 #[derive(Debug, Default, serde::Deserialize)]

@@ -13,15 +13,15 @@ use super::events::{MAIN, last_event_id, open};
 use super::inbox::follow_inbox;
 use super::names::{ChannelSince, NameOr, PatternSince, since};
 use super::style::{ErrorStyle, StreamStyle};
-use crate::address::Client;
-use crate::body;
-use crate::channel_arg::{channel, channel_at, pattern_at};
+use crate::admission::address::Client;
+use crate::connection::handover::Handover;
 use crate::door::Door;
 use crate::error::ApiError;
-use crate::handover::Handover;
-use crate::json;
 use crate::limits::SUBSCRIBE_BODY_BYTES_MAX;
-use crate::query::Query;
+use crate::request::body;
+use crate::request::channel_arg::{channel, channel_at, pattern_at};
+use crate::request::json;
+use crate::request::query::Query;
 
 /// The request's body.
 #[derive(Debug, Default, serde::Deserialize)]

@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::queue::{Counts, Spans};
-use crate::client::Client;
+use crate::cli::client::Client;
 use crate::limits::{SPANS_BATCH_MAX, SPANS_FLUSH_MAX, SPANS_POST_MAX};
-use crate::stop::{Stop, Stopped, stop};
+use crate::serve::stop::{Stop, Stopped, stop};
 
 /// How long spans wait for more.
 const EVERY: Duration = Duration::from_secs(5);

@@ -11,11 +11,10 @@ use super::ends::{can_end, check_words, number_of};
 use super::steering::{Had, Span, Steered};
 use super::{CHANNELS, ENDING, Reference, USERS, name};
 use crate::audience::{EVERYONE, is_everyone};
-use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
-use crate::frame::Form;
+use crate::history::beginning::LastEventId;
 use crate::outlet::Outlet;
 use crate::pattern::Pattern;
 use crate::position::Position;
@@ -23,6 +22,7 @@ use crate::simulation::connection::{Connection, Heard};
 use crate::stream_id::StreamId;
 use crate::subscription::Subscription;
 use crate::user::UserName;
+use crate::window::frame::Form;
 
 /// A gap that was told.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use rand::RngExt;
 
 use super::World;
+use crate::change::remembered::{Opener, Where};
+use crate::change::steer::open_named;
 use crate::cursor::Cursor;
-use crate::remembered::{Opener, Where};
 use crate::shard::change::Order;
-use crate::steer::open_named;
 
 impl World {
     pub(super) fn connect_or_cut(&mut self) {

@@ -8,13 +8,13 @@ use serde_json::value::RawValue;
 
 use super::reference::Reference;
 use super::{CHANNELS, ENDING, World, name, rules};
-use crate::append_error::AppendError;
 use crate::audience::is_everyone;
 use crate::channel::ChannelName;
-use crate::channel_row::EndReason;
 use crate::draft::{Draft, Publisher};
 use crate::ending::Deed;
 use crate::history::History;
+use crate::log::append_error::AppendError;
+use crate::log::channel_row::EndReason;
 use crate::position::Position;
 use crate::rule::Durability;
 

@@ -7,11 +7,11 @@ use rand::RngExt;
 use super::World;
 use super::ends::Ends;
 use super::trouble::{Doubt, Failed};
-use crate::append_error::AppendError;
 use crate::clock::Clock;
 use crate::draft::Draft;
 use crate::ending::Deed;
 use crate::event::Event;
+use crate::log::append_error::AppendError;
 use crate::position::Position;
 use crate::writer::{Group, Placed};
 

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use crate::channel::ChannelName;
-use crate::directory::index_key;
 use crate::ending::Deed;
 use crate::history::{History, Source};
+use crate::log::directory::index_key;
 use crate::position::Position;
 use crate::rule::Durability;
 use crate::store::Table;
+use crate::store::tier::Tier;
 use crate::stream_id::StreamId;
-use crate::tier::Tier;
 use crate::user::UserName;
 
 use super::ends::Ends;

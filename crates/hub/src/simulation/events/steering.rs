@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 
 use super::{CHANNELS, ENDING, World, name};
 use crate::audience::everyone;
+use crate::change::remembered::Where;
 use crate::change::{Change, Followed};
 use crate::channel::ChannelName;
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
 use crate::pattern::Pattern;
 use crate::position::Position;
-use crate::remembered::Where;
 use crate::shard::change::{Answered, Order, What};
 use crate::stream_id::StreamId;
 

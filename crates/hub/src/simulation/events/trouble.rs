@@ -9,16 +9,16 @@ use super::reference::Except;
 use super::{World, rules};
 use crate::channel::ChannelName;
 use crate::clock::Clock;
-use crate::directory::position_of_key;
 use crate::draft::Draft;
-use crate::due::Due;
 use crate::ending::Deed;
+use crate::log::directory::position_of_key;
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
+use crate::retention::due::Due;
 use crate::rule::Durability;
 use crate::store::faulty::Fate;
+use crate::store::tier::Tier;
 use crate::store::{Order, Table, keys_with_prefix};
-use crate::tier::Tier;
 
 /// An event of which its publisher doesn't know yet, or was told that nobody does, what became of it.
 #[derive(Debug)]

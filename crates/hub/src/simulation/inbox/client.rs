@@ -7,15 +7,15 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{EVENTS, user};
-use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
-use crate::device::DeviceName;
 use crate::follows::{self, Follows};
-use crate::frame::Form;
+use crate::history::beginning::LastEventId;
+use crate::inbox::device::DeviceName;
 use crate::outlet::Outlet;
 use crate::simulation::connection::{Connection, Heard};
 use crate::stream_id::StreamId;
 use crate::subscription::Subscription;
+use crate::window::frame::Form;
 
 /// A message that came.
 #[derive(Clone, Debug)]

@@ -7,14 +7,14 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{EVENTS, KEYS, STATES};
-use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::follows::{Follows, Since};
-use crate::frame::Form;
+use crate::history::beginning::LastEventId;
 use crate::outlet::Outlet;
 use crate::simulation::connection::{Connection, Heard};
 use crate::stream_id::StreamId;
 use crate::subscription::Subscription;
+use crate::window::frame::Form;
 
 type Key = (&'static str, &'static str);
 

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::beginning::LastEventId;
 use crate::channel::ChannelName;
 use crate::clock::ManualClock;
 use crate::follows::{Follows, Since};
-use crate::notice::GapReason;
-use crate::recent::Recent;
+use crate::history::beginning::LastEventId;
 use crate::rule::Rules;
 use crate::space::Space;
 use crate::store::memory::MemoryStore;
 use crate::stream_id::StreamId;
 use crate::subscription::Style;
+use crate::window::notice::GapReason;
+use crate::window::recent::Recent;
 use crate::writer::{Writer, WriterParts};
 
 fn writer() -> Writer {

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::directory::{Channel, IndexEntry};
 use crate::keys::KeyRow;
+use crate::log::directory::{Channel, IndexEntry};
+use crate::log::record::Record;
 use crate::position::Position;
-use crate::record::Record;
 use crate::retention::entries_after;
+use crate::store::tier::{Tier, Tiers};
 use crate::store::{Order, StoreError, Table, keys_with_prefix};
-use crate::tier::{Tier, Tiers};
 
 /// Whether the stores hold nothing of a channel. What the commit in the making brings isn't there yet.
 pub(super) fn is_empty(channel: &Channel, tiers: &Tiers) -> Result<bool, StoreError> {

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::append_error::AppendError;
 use crate::channel::ChannelName;
-use crate::channel_row::{ChannelRow, EndReason};
 use crate::clock::{Clock, ManualClock};
 use crate::draft::{Draft, Publisher};
-use crate::due::Due;
 use crate::event::Event;
 use crate::limits::CURSOR_AGE_MAX;
+use crate::log::append_error::AppendError;
+use crate::log::channel_row::{ChannelRow, EndReason};
 use crate::pattern::Pattern;
+use crate::retention::due::Due;
 use crate::rule::{Durability, Rule, Rules};
 use crate::space::Space;
 use crate::store::faulty::{Fate, Fault, FaultyStore};
+use crate::store::tier::Tier;
 use crate::store::{Order, Store, Table, keys_with_prefix};
-use crate::tier::Tier;
 use crate::writer::{Group, Placed, Writer, WriterParts};
 
 const SILENCE_MAX: Duration = Duration::from_mins(1);

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::{Rig, name, pairs, value};
-use crate::channel_row::EndReason;
 use crate::draft::{Draft, Publisher};
 use crate::event::Event;
 use crate::keys::Held;
 use crate::limits::DISK_RESERVE_BYTES;
+use crate::log::channel_row::EndReason;
 use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::rule::{Durability, HistoryLimits, Rule, WhenFull};
