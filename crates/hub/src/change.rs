@@ -249,16 +249,17 @@ impl State {
 
     /// How its stream begins for a listener that has nothing yet, when the log's head is `head`, and the state then. What was
     /// never changed begins as its request says, which has ids of its own for that. Of what was changed, that which the request
-    /// names has them too: they are good wherever the request is, also where nobody remembers the stream. The rest is a fill,
-    /// and comes after that.
+    /// asks for, from then on, has them too: they are good wherever the request is, also where nobody remembers the stream. The
+    /// rest is a fill, and comes after that.
     pub(crate) fn begin(&self, asks_for: &Follows, head: Position) -> (Self, Option<GoOn>) {
         if !self.is_changed {
             return (Self { added: vec![Added::default(); self.added.len()], ..self.clone() }, None);
         }
         let added =
             |is_own: bool| if is_own { Added::default() } else { Added { upto: head, revision: self.revision } };
-        let channels = self.follows.channels().iter().map(|(name, _)| added(asks_for.is_named(name)));
-        let patterns = self.follows.patterns().iter().map(|(pattern, _)| added(asks_for.has(pattern)));
+        let channels = self.follows.channels().iter();
+        let channels = channels.map(|(name, since)| added(asks_for.since_of(name) == Some(*since)));
+        let patterns = self.follows.patterns().iter().map(|of| added(asks_for.patterns().contains(of)));
         let added = channels.chain(patterns).collect();
         let (state, next) = Self { added, is_unsaid: false, ..self.clone() }.together(|_, _| true, head);
         let own = state.fill(|added| added.revision == 0);

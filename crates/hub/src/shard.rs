@@ -234,7 +234,8 @@ impl Shard {
         let view = self.log.view();
         if let Some(stream) = self.streams.get_mut(key) {
             stream.outlet.belongs_to(key);
-            if last == LastEventId::Now || last == LastEventId::None && is_now {
+            let is_plain = resumed.as_ref().is_none_or(|resumed| !resumed.may_be_nothing());
+            if last == LastEventId::Now && is_plain || last == LastEventId::None && is_now {
                 // Nothing needs to be read.
                 stream.subscription.begin(Beginning::now(follows, head, resumed.map(|resumed| *resumed)), &view);
             } else {

@@ -80,7 +80,11 @@ impl Beginning {
         resumed_fill: Option<&Resumed>,
     ) -> Result<Self, CatchupError> {
         if last == LastEventId::Now {
-            return Ok(Self::now(follows, head, resumed_fill.cloned()));
+            let filled_in = match resumed_fill {
+                Some(resumed) if resumed.may_be_nothing() && !has_values(history, &resumed.of)? => None,
+                filled_in => filled_in.cloned(),
+            };
+            return Ok(Self::now(follows, head, filled_in));
         }
         let (head_now, _) = history.window.head();
         let common = follows.common_since();

@@ -123,3 +123,39 @@ async fn who_comes_back_from_a_fill_that_nobody_remembers_has_all_that_the_reque
     assert!(sent(&text, "a").is_empty() && !text.contains("fanfare.gap"), "nothing twice: {text}");
     hub.close().await;
 }
+
+#[tokio::test]
+async fn a_reload_of_a_page_that_asks_for_nothing_of_before_gets_nothing_of_before_after_a_restart_either() {
+    for (of_request, added_again) in [(Since::Unsaid, None), (Since::Now, Some(Since::Start))] {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = Hub::open(folder.path()).unwrap();
+        fill(&hub, "a", to_channel("a")).await;
+        fill(&hub, "b", to_channel("b")).await;
+        let ask = |last_event_id: Option<String>| {
+            let follows = Follows::new(vec![(name("a"), of_request), (name("b"), of_request)], vec![]);
+            Subscribe { stream: NAME.parse().ok(), follows, last_event_id, ..Subscribe::default() }
+        };
+        let mut stream = hub.subscribe(ask(None)).unwrap();
+        read_until(&mut stream, "fanfare.hello").await;
+        add(&hub, "c", Since::Now).await;
+        if let Some(since) = added_again {
+            let remove = Change { add: Follows::default(), remove: follow("b", Since::Now) };
+            hub.change_stream(NAME.parse().unwrap(), remove).await.unwrap();
+            add(&hub, "b", since).await;
+        }
+        drop(stream);
+        let mut stream = hub.subscribe(ask(None)).unwrap();
+        let text = read_until(&mut stream, if added_again.is_some() { "data: b5 " } else { "\n\n" }).await;
+        let seen = last_id(&(text + "\n\n"));
+        drop(stream);
+        hub.close().await;
+
+        let hub = Hub::open(folder.path()).unwrap();
+        let mut stream = hub.subscribe(ask(Some(seen.clone()))).unwrap();
+        let mut text = read_until(&mut stream, "fanfare.hello").await;
+        hub.publish("a", "later").await.unwrap();
+        text += &read_until(&mut stream, "data: later\n").await;
+        assert!(sent(&text, "a").is_empty(), "{of_request:?} from {seen}: {:?}", sent(&text, "a"));
+        hub.close().await;
+    }
+}

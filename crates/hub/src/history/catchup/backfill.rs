@@ -65,6 +65,14 @@ pub(crate) struct Resumed {
     pub(crate) is_unsaid: bool,
 }
 
+impl Resumed {
+    /// Whether it is only there for values of keys, of which there may be none. Then it must not be begun: its ids would be
+    /// those of somebody who came with an unknown one, and gets everything.
+    pub(crate) fn may_be_nothing(&self) -> bool {
+        self.revision.is_none() && self.of.sinces().all(|since| since == Since::Unsaid)
+    }
+}
+
 impl Catchup {
     /// A backfill up to `upto`, of which everything up to `at` was delivered before, with each channel from its own
     /// `since` on. `unsaid` is what counts where nothing is said.

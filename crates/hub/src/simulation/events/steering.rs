@@ -161,7 +161,8 @@ impl Steered {
     /// The log is new, and with it everything else.
     pub(super) fn forget(&mut self) {
         let first = self.states.remove(&0).unwrap();
-        *self = Self { states: [(0, first)].into(), ..Self::default() };
+        // What it asked for may have been counted as added.
+        *self = Self { states: [(0, first)].into(), added: self.added, ..Self::default() };
     }
 
     /// The hub knows nothing of it any more: from the next hello on it follows what it asks for.
@@ -221,7 +222,7 @@ impl Steered {
             }
         }
         if let Some(revision) = fill {
-            assert!(asked_for, "event {number} is filled in though nobody asked for it");
+            assert!(asked_for, "event {number} of {channels:?} is filled in though nobody asked for it");
             let last = self.fills.insert(revision, number);
             assert!(last.is_none_or(|last| last < number), "event {number} in fill {revision} after {last:?}");
         }

@@ -83,13 +83,15 @@ impl World {
         let change = |number: Option<u64>| number.map_or(Change::Nothing, |n| Change::Acknowledged(of, n));
         let changes: Vec<Change> = numbers.into_iter().map(change).collect();
         let is_done = self.append(drafts, &changes);
+        // While the store is away it may show what became of a commit that nobody knows of yet.
+        let is_known = !self.hub.writer.is_failed();
         let client = &mut self.clients[which];
         // Where the hub couldn't remember it, its ids must not count.
         client.is_marked = is_done || !is_new;
         client.is_remembered &= client.is_marked;
         if last_id.is_empty() {
             client.is_remembered = is_done;
-        } else if client.is_remembered && is_done {
+        } else if client.is_remembered && is_done && is_known {
             let waiting = &self.inboxes[of].waiting;
             let left: Vec<_> = client.had.iter().filter(|had| waiting.contains(&had.number)).collect();
             assert!(left.is_empty(), "{left:?} came to the device and still wait: {client:#?}");
