@@ -220,6 +220,6 @@ mod tests {
         let text = lines(LogFormat::Human);
         assert!(text.contains(r#" count=3 share=0.5 ok=true empty="""#), "{text}");
         assert!(text.contains(r#"name="a\nforged=1 \u{1b}[2J"#), "{text}");
-        assert!(text.contains(" WARN fanfare::log_line::tests: a\\nforged"), "{text}");
+        assert!(text.contains(" WARN fanfare::logging::log_line::tests: a\\nforged"), "{text}");
     }
 }
