@@ -292,7 +292,7 @@ impl Writer {
             let (bytes, persist) =
                 (space::bytes_of(&durable), if commit.synced { Persist::Now } else { Persist::Later });
             if let Err(error) = self.tiers.durable.commit(durable, persist) {
-                let head = commit.synced.then_some(self.last);
+                let head = (commit.synced && self.last > self.head).then_some(self.last);
                 self.doubtful = Doubtful { head, entries, memory, gone, successions };
                 return Err(error);
             }
