@@ -160,13 +160,6 @@ impl Follows {
         Self::new(channels, patterns).heard_as(self)
     }
 
-    /// The same from now on.
-    pub(crate) fn beginning_now(mut self) -> Self {
-        self.channels.iter_mut().for_each(|(_, since)| *since = Since::Now);
-        self.patterns.iter_mut().for_each(|(_, since)| *since = Since::Now);
-        self
-    }
-
     /// What is left of it without something.
     pub(crate) fn without(&self, gone: &Self) -> Self {
         self.part(|name| !gone.is_named(name), |pattern| !gone.has(pattern))

@@ -8,7 +8,7 @@ use crate::change::remembered::{Opened, Opener, Place, Remembered, Where};
 use crate::change::{Change, ChangeError, Followed, State};
 use crate::cursor::Cursor;
 use crate::follows::{Follows, Since};
-use crate::history::beginning::{self, LastEventId};
+use crate::history::beginning::LastEventId;
 use crate::history::catchup::{self, Resumed};
 use crate::hub::Hub;
 use crate::hub::subscribe::Subscribe;
@@ -42,17 +42,13 @@ impl Hub {
     /// # Errors
     ///
     /// When there is no such stream, it would follow too much, or a `since` is an id of another log.
-    pub async fn change_stream(&self, id: StreamId, mut change: Change) -> Result<Followed, ChangeError> {
+    pub async fn change_stream(&self, id: StreamId, change: Change) -> Result<Followed, ChangeError> {
         // Whatever is asked for: everybody's streams wait while it is compared.
         let longest = change.add.len().max(change.remove.len());
         if longest > FOLLOWS_MAX {
             return Err(ChangeError::TooMany(longest));
         }
         self.check_sinces(&change)?;
-        if beginning::is_now(self.history(), &change.add) {
-            // Then nothing needs to be read for it.
-            change.add = change.add.beginning_now();
-        }
         let heartbeat_ms = self.heartbeat_of(&change.add).as_millis().try_into().unwrap_or(u32::MAX);
         let heartbeat_ms = if change.add.is_empty() { u32::MAX } else { heartbeat_ms };
         let change = Arc::new(change);

@@ -159,3 +159,21 @@ async fn a_reload_of_a_page_that_asks_for_nothing_of_before_gets_nothing_of_befo
         hub.close().await;
     }
 }
+
+#[tokio::test]
+async fn what_was_added_without_since_begins_with_the_values_that_came_meanwhile_after_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::open(folder.path()).unwrap();
+    let ask =
+        || Subscribe { stream: NAME.parse().ok(), follows: follow("lobby", Since::Unsaid), ..Subscribe::default() };
+    let mut stream = hub.subscribe(ask()).unwrap();
+    read_until(&mut stream, "fanfare.hello").await;
+    // No channel of the hub holds values yet.
+    add(&hub, "prices", Since::Unsaid).await;
+    hub.publish("prices", Event::text("17.40").keyed("ACME")).await.unwrap();
+    read_until(&mut stream, "17.40").await;
+    drop(stream);
+    let mut stream = hub.subscribe(ask()).unwrap();
+    read_until(&mut stream, "17.40").await;
+    hub.close().await;
+}

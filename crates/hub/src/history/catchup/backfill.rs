@@ -146,7 +146,12 @@ impl Catchup {
         if let Some(backfill) = &mut self.backfill
             && backfill.starts.is_none()
         {
-            backfill.starts = Some(Starts::find(history, &of, (backfill.upto, is_new), backfill.unsaid)?);
+            let starts = Starts::find(history, &of, (backfill.upto, is_new), backfill.unsaid)?;
+            if starts.all().all(|start| start >= backfill.upto) {
+                // Nothing is wanted, however many channels there are.
+                self.at = self.at.max(backfill.upto);
+            }
+            backfill.starts = Some(starts);
             backfill.began.get_or_insert_with(|| history.window.head().0);
         }
         Ok(())
@@ -175,6 +180,11 @@ impl Catchup {
 }
 
 impl Starts {
+    /// Where any of them begins.
+    fn all(&self) -> impl Iterator<Item = Position> {
+        self.channels.values().chain(&self.patterns).copied()
+    }
+
     /// Of a backfill up to `upto`, of which nothing was delivered yet where `is_new`.
     fn find(
         history: &History,
